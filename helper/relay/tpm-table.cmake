@@ -1,4 +1,5 @@
 # Makes the C table from tpm-commands.csv: cmake -DIN=FILE -DOUT=FILE -P tpm-table.cmake
+cmake_minimum_required(VERSION 3.21)
 file(STRINGS ${IN} lines REGEX "^0x")
 set(table "/* Generated from tpm-commands.csv: change that. */\n#include \"relay/tpm-table.h\"\n\n")
 string(APPEND table "const struct tpm_command_info tpm_table[] = {\n")
