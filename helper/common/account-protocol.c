@@ -7,7 +7,7 @@ struct account_message account_message_new(enum account_type type, uint32_t argu
 {
 	return (struct account_message){
 		.magic = ACCOUNT_MAGIC,
-		.type = (uint32_t) type,
+		.type = (uint32_t)type,
 		.argument = argument,
 	};
 }

@@ -25,13 +25,13 @@ enum account_type {
 /* Why a session ends; the relay chooses its response code by it. */
 enum account_reason {
 	ACCOUNT_REASON_NONE = 0,
-	ACCOUNT_REASON_REVOKED = 1,	/* by its user or an administrator */
+	ACCOUNT_REASON_REVOKED = 1,     /* by its user or an administrator */
 	ACCOUNT_REASON_DEVICE_GONE = 2, /* the TPM was removed */
 };
 
 struct account_message {
 	uint32_t magic;
-	uint32_t type;	   /* enum account_type */
+	uint32_t type;     /* enum account_type */
 	uint32_t argument; /* REVOKE: enum account_reason; otherwise 0 */
 	uint32_t reserved; /* 0 */
 };

@@ -14,7 +14,7 @@ static inline void cleanup_close(int *fd)
 
 static inline void cleanup_free(void *pointer)
 {
-	free(*(void **) pointer);
+	free(*(void **)pointer);
 }
 
 /* A descriptor that is closed when it goes out of scope; -1 is "none". */

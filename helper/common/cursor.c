@@ -29,7 +29,7 @@ int cursor_u8(struct cursor *cursor, uint8_t *ret_value)
 	int r = cursor_number(cursor, sizeof *ret_value, &value);
 
 	if (r == 0)
-		*ret_value = (uint8_t) value;
+		*ret_value = (uint8_t)value;
 	return r;
 }
 
@@ -39,7 +39,7 @@ int cursor_u16(struct cursor *cursor, uint16_t *ret_value)
 	int r = cursor_number(cursor, sizeof *ret_value, &value);
 
 	if (r == 0)
-		*ret_value = (uint16_t) value;
+		*ret_value = (uint16_t)value;
 	return r;
 }
 
@@ -49,7 +49,7 @@ int cursor_u32(struct cursor *cursor, uint32_t *ret_value)
 	int r = cursor_number(cursor, sizeof *ret_value, &value);
 
 	if (r == 0)
-		*ret_value = (uint32_t) value;
+		*ret_value = (uint32_t)value;
 	return r;
 }
 
@@ -101,7 +101,7 @@ static void writer_number(struct writer *writer, size_t size, uint64_t value)
 	uint8_t bytes[sizeof value];
 
 	for (size_t i = 0; i < size; i++)
-		bytes[i] = (uint8_t) (value >> (8 * (size - 1 - i)));
+		bytes[i] = (uint8_t)(value >> (8 * (size - 1 - i)));
 	writer_bytes(writer, bytes, size);
 }
 

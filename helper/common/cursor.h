@@ -29,8 +29,8 @@ int cursor_tpm2b(struct cursor *cursor, struct cursor *ret_bytes);
 
 struct writer {
 	uint8_t *start;
-	size_t size;	 /* bytes that fit */
-	size_t used;	 /* bytes written */
+	size_t size;     /* bytes that fit */
+	size_t used;     /* bytes written */
 	bool overflowed; /* something did not fit: the content is not to be used */
 };
 

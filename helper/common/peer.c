@@ -19,8 +19,8 @@
 static int peer_pidfd_from_kernel(int fd, int *ret_pidfd)
 {
 #ifdef TPMGATE_NO_PEERPIDFD
-	(void) fd;
-	(void) ret_pidfd;
+	(void)fd;
+	(void)ret_pidfd;
 	return -ENOPROTOOPT;
 #else
 	int pidfd = -1;
@@ -45,7 +45,7 @@ static int peer_pin(int fd, struct peer *peer)
 	if (r == 0) {
 		peer->pidfd_vouched = true;
 	} else if (r == -ENOPROTOOPT) {
-		peer->pidfd = (int) syscall(SYS_pidfd_open, peer->pid, 0);
+		peer->pidfd = (int)syscall(SYS_pidfd_open, peer->pid, 0);
 		if (peer->pidfd < 0)
 			return errno == ESRCH ? PEER_E_GONE : -errno;
 	} else if (r == -EINVAL || r == -ESRCH || r == -ENODATA) {
@@ -176,7 +176,7 @@ static int peer_take_control(struct msghdr *message, struct ucred *ret_credentia
 
 ssize_t peer_receive(int fd, void *packet, size_t size, pid_t *ret_pid, uid_t *ret_uid)
 {
-	struct ucred credentials = {.pid = -1, .uid = (uid_t) -1};
+	struct ucred credentials = {.pid = -1, .uid = (uid_t)-1};
 	union {
 		struct cmsghdr align;
 		/* room for credentials and the most descriptors that one packet holds, so that

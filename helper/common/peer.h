@@ -18,8 +18,8 @@ struct peer {
 	gid_t gid;
 	gid_t *groups; /* the supplementary groups that the process had at connect() */
 	size_t group_count;
-	int pidfd;	     /* -1 where there is no pid */
-	bool pidfd_vouched;  /* the kernel says that pidfd is the process that connected */
+	int pidfd;            /* -1 where there is no pid */
+	bool pidfd_vouched;   /* the kernel says that pidfd is the process that connected */
 	char *security_label; /* SO_PEERSEC, NULL where there is none */
 };
 

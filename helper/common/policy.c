@@ -50,16 +50,16 @@ static bool policy_is_valid(const struct policy *policy)
 {
 	if (policy->name[0] == '\0' || memchr(policy->name, '\0', sizeof policy->name) == NULL)
 		return false;
-	if ((policy->hierarchies | policy->secrets) & ~(uint32_t) POLICY_HIERARCHY_ALL)
+	if ((policy->hierarchies | policy->secrets) & ~(uint32_t)POLICY_HIERARCHY_ALL)
 		return false;
-	if (policy->flags & ~(uint32_t) POLICY_FLAG_ALL || policy->range_count > POLICY_RANGES)
+	if (policy->flags & ~(uint32_t)POLICY_FLAG_ALL || policy->range_count > POLICY_RANGES)
 		return false;
 	for (uint32_t i = 0; i < policy->range_count; i++) {
 		const struct policy_range *range = &policy->ranges[i];
 
 		if (range->first > range->last || range->first >> 24 != range->last >> 24)
 			return false;
-		if (range->use == 0 || range->use & ~(uint32_t) POLICY_USE_ALL)
+		if (range->use == 0 || range->use & ~(uint32_t)POLICY_USE_ALL)
 			return false;
 	}
 	return true;
@@ -91,7 +91,7 @@ int policy_image_to_memfd(const struct policy_image *image)
 
 	ssize_t written = pwrite(fd, image, sizeof *image, 0);
 
-	if (written != (ssize_t) sizeof *image)
+	if (written != (ssize_t)sizeof *image)
 		return written < 0 ? -errno : -EIO;
 	if (fcntl(fd, F_ADD_SEALS, POLICY_SEALS) < 0)
 		return -errno;
@@ -112,7 +112,7 @@ int policy_image_from_memfd(int fd, struct policy_image *ret_image)
 
 	if (got < 0)
 		return -errno;
-	if (got != (ssize_t) sizeof image || policy_image_check(&image) < 0)
+	if (got != (ssize_t)sizeof image || policy_image_check(&image) < 0)
 		return -EBADMSG;
 	*ret_image = image;
 	return 0;

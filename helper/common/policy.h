@@ -12,13 +12,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define POLICY_MAGIC	   0x59504d54u
-#define POLICY_VERSION	   1
-#define POLICY_MAX	   8  /* profiles that one session joins */
-#define POLICY_RANGES	   16 /* handle ranges of one profile */
-#define POLICY_FIRST_CODE  0x11fu /* command codes from here ... */
-#define POLICY_CODES	   192	  /* ... this many, have a bit (TPM 2.0 Part 2, section 6.5) */
-#define POLICY_CAPABILITIES 32	  /* values of TPM_CAP that have a bit */
+#define POLICY_MAGIC        0x59504d54u
+#define POLICY_VERSION      1
+#define POLICY_MAX          8      /* profiles that one session joins */
+#define POLICY_RANGES       16     /* handle ranges of one profile */
+#define POLICY_FIRST_CODE   0x11fu /* command codes from here ... */
+#define POLICY_CODES        192    /* ... this many, have a bit (TPM 2.0 Part 2, section 6.5) */
+#define POLICY_CAPABILITIES 32     /* values of TPM_CAP that have a bit */
 
 enum policy_backend {
 	POLICY_BACKEND_INVALID = 0,
@@ -48,10 +48,10 @@ enum policy_flag {
 
 /* What a handle range is for, as bits. */
 enum policy_use {
-	POLICY_USE_KEY = 1,	      /* persistent: read its public area, authorize and use it */
-	POLICY_USE_EVICT = 2,	      /* persistent: EvictControl, both ways */
-	POLICY_USE_NV_READ = 4,	      /* NV: NV_Read and NV_Certify, by its own or owner authorization */
-	POLICY_USE_NV_WRITE = 8,      /* NV: write, increment, extend, set bits, lock, change auth */
+	POLICY_USE_KEY = 1,      /* persistent: read its public area, authorize and use it */
+	POLICY_USE_EVICT = 2,    /* persistent: EvictControl, both ways */
+	POLICY_USE_NV_READ = 4,  /* NV: NV_Read and NV_Certify, by its own or owner authorization */
+	POLICY_USE_NV_WRITE = 8, /* NV: write, increment, extend, set bits, lock, change auth */
 	POLICY_USE_NV_DEFINE = 16,    /* NV: NV_DefineSpace and NV_UndefineSpace by the owner */
 	POLICY_USE_NV_AUTHORIZE = 32, /* NV: PolicyAuthorizeNV by owner authorization only */
 	POLICY_USE_ALL = 63,
@@ -68,9 +68,9 @@ struct policy {
 	uint64_t commands[POLICY_CODES / 64];
 	uint32_t capabilities; /* TPM_CAP values of GetCapability, bit by value */
 	uint32_t hierarchies;  /* enum policy_hierarchy: objects may be made and loaded there */
-	uint32_t secrets;      /* enum policy_hierarchy: PolicySecret may prove their authorization */
-	uint32_t pcrs;	       /* PCRs that may be extended and reset, bit by number */
-	uint32_t flags;	       /* enum policy_flag */
+	uint32_t secrets; /* enum policy_hierarchy: PolicySecret may prove their authorization */
+	uint32_t pcrs;    /* PCRs that may be extended and reset, bit by number */
+	uint32_t flags;   /* enum policy_flag */
 	uint32_t range_count;
 	struct policy_range ranges[POLICY_RANGES];
 };
@@ -78,12 +78,12 @@ struct policy {
 struct policy_image {
 	uint32_t magic;
 	uint32_t version;
-	uint32_t size;	  /* bytes of this structure */
-	uint32_t backend; /* enum policy_backend */
-	uint64_t session; /* number, for the log */
-	uint32_t uid;	  /* the caller's, for the log */
-	int32_t pid;	  /* the caller's, for the log */
-	uint32_t idle_seconds;	   /* the TPM is released after so long without a command; 0: never */
+	uint32_t size;         /* bytes of this structure */
+	uint32_t backend;      /* enum policy_backend */
+	uint64_t session;      /* number, for the log */
+	uint32_t uid;          /* the caller's, for the log */
+	int32_t pid;           /* the caller's, for the log */
+	uint32_t idle_seconds; /* the TPM is released after so long without a command; 0: never */
 	uint32_t lifetime_seconds; /* the TPM is released after so long; 0: never */
 	uint32_t policy_count;
 	uint32_t reserved; /* 0 */

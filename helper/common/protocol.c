@@ -11,7 +11,7 @@ struct protocol_request protocol_request_new(enum protocol_type type)
 	return (struct protocol_request){
 		.magic = PROTOCOL_MAGIC,
 		.version = PROTOCOL_VERSION,
-		.type = (uint16_t) type,
+		.type = (uint16_t)type,
 		.length = sizeof(struct protocol_request),
 	};
 }
@@ -22,9 +22,9 @@ struct protocol_reply protocol_reply_new(
 	struct protocol_reply reply = {
 		.magic = PROTOCOL_MAGIC,
 		.version = PROTOCOL_VERSION,
-		.type = (uint16_t) type,
+		.type = (uint16_t)type,
 		.length = sizeof reply,
-		.status = (uint32_t) status,
+		.status = (uint32_t)status,
 		.version_min = PROTOCOL_VERSION,
 		.version_max = PROTOCOL_VERSION,
 	};
@@ -43,7 +43,7 @@ int protocol_nonce_new(struct protocol_nonce *ret_nonce)
 	};
 	ssize_t got = getrandom(nonce.nonce, sizeof nonce.nonce, 0);
 
-	if (got != (ssize_t) sizeof nonce.nonce)
+	if (got != (ssize_t)sizeof nonce.nonce)
 		return got < 0 ? -errno : -EIO;
 	*ret_nonce = nonce;
 	return 0;
@@ -89,7 +89,7 @@ enum protocol_status protocol_request_decode(const void *packet, size_t size,
 		*ret_problem = "the packet has the wrong length";
 		return PROTOCOL_BAD_REQUEST;
 	}
-	if (request.flags & ~(uint32_t) PROTOCOL_FLAGS_ALL) {
+	if (request.flags & ~(uint32_t)PROTOCOL_FLAGS_ALL) {
 		*ret_problem = "unknown flags are set";
 		return PROTOCOL_BAD_REQUEST;
 	}
@@ -116,10 +116,10 @@ int protocol_reply_decode(const void *packet, size_t size, size_t item_size,
 		return -EBADMSG;
 	if (reply.item_count > 0 && reply.item_size < item_size)
 		return -EBADMSG;
-	if ((uint64_t) reply.item_count * reply.item_size != size - sizeof reply)
+	if ((uint64_t)reply.item_count * reply.item_size != size - sizeof reply)
 		return -EBADMSG;
 	*ret_reply = reply;
-	*ret_items = (const uint8_t *) packet + sizeof reply;
+	*ret_items = (const uint8_t *)packet + sizeof reply;
 	return 0;
 }
 

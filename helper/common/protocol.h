@@ -9,12 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTOCOL_SOCKET_PATH	"/run/tpmgate/broker.sock"
-#define PROTOCOL_MAGIC		0x474d5054u /* "TPMG" where numbers are little-endian */
-#define PROTOCOL_VERSION	1	    /* the only one spoken */
-#define PROTOCOL_REPLY_MAX	65536	    /* bytes of the largest reply */
-#define PROTOCOL_PROFILE_NAME	32	    /* bytes of a profile's name, the NUL included */
-#define PROTOCOL_NONCE_SIZE	16
+#define PROTOCOL_SOCKET_PATH  "/run/tpmgate/broker.sock"
+#define PROTOCOL_MAGIC        0x474d5054u /* "TPMG" where numbers are little-endian */
+#define PROTOCOL_VERSION      1           /* the only one spoken */
+#define PROTOCOL_REPLY_MAX    65536       /* bytes of the largest reply */
+#define PROTOCOL_PROFILE_NAME 32          /* bytes of a profile's name, the NUL included */
+#define PROTOCOL_NONCE_SIZE   16
 
 enum protocol_type {
 	PROTOCOL_TYPE_INVALID = 0,
@@ -34,26 +34,26 @@ enum protocol_flags {
 enum protocol_status {
 	PROTOCOL_STATUS_INVALID = 0,
 	PROTOCOL_OK = 1,
-	PROTOCOL_DENIED = 2,	   /* not authorized */
+	PROTOCOL_DENIED = 2,       /* not authorized */
 	PROTOCOL_WOULD_PROMPT = 3, /* authorized after a prompt, which the request did not allow or
 				      nobody is there to show */
 	PROTOCOL_NO_PROFILE = 4,   /* unknown or faulty profile */
-	PROTOCOL_NO_DEVICE = 5,	   /* no such TPM */
-	PROTOCOL_BUSY = 6,	   /* the TPM serves one session at a time, and has one */
-	PROTOCOL_LIMIT = 7,	   /* too many connections, prompts or sessions of this user */
+	PROTOCOL_NO_DEVICE = 5,    /* no such TPM */
+	PROTOCOL_BUSY = 6,         /* the TPM serves one session at a time, and has one */
+	PROTOCOL_LIMIT = 7,        /* too many connections, prompts or sessions of this user */
 	PROTOCOL_BAD_REQUEST = 8,  /* the packet is malformed */
 	PROTOCOL_BAD_VERSION = 9,  /* spoken versions are in version_min and version_max */
-	PROTOCOL_FAILED = 10,	   /* the broker or its surroundings failed: see the message */
+	PROTOCOL_FAILED = 10,      /* the broker or its surroundings failed: see the message */
 	PROTOCOL_NO_SESSION = 11,  /* no such session, or not the caller's */
 };
 
 struct protocol_request {
 	uint32_t magic;
 	uint16_t version;
-	uint16_t type;	   /* enum protocol_type */
-	uint32_t length;   /* bytes of this packet */
-	uint32_t flags;	   /* enum protocol_flags; others are refused */
-	uint64_t session;  /* REVOKE: which; otherwise 0 */
+	uint16_t type;      /* enum protocol_type */
+	uint32_t length;    /* bytes of this packet */
+	uint32_t flags;     /* enum protocol_flags; others are refused */
+	uint64_t session;   /* REVOKE: which; otherwise 0 */
 	char profiles[128]; /* OPEN: names joined by '+'; otherwise empty */
 	char device[64];    /* OPEN: a name that DEVICES gives, or empty for the default */
 };
@@ -74,7 +74,7 @@ struct protocol_nonce {
 struct protocol_reply {
 	uint32_t magic;
 	uint16_t version;
-	uint16_t type;	 /* the request's */
+	uint16_t type;   /* the request's */
 	uint32_t length; /* bytes of this packet, items included */
 	uint32_t status; /* enum protocol_status */
 	uint16_t version_min;
@@ -105,9 +105,9 @@ enum protocol_device_flags {
 };
 
 struct protocol_device {
-	char name[64];	      /* "tpmrm0", or "unix" for the software TPM that --tpm gave */
-	char path[108];	      /* device node or socket */
-	uint32_t flags;	      /* enum protocol_device_flags */
+	char name[64];        /* "tpmrm0", or "unix" for the software TPM that --tpm gave */
+	char path[108];       /* device node or socket */
+	uint32_t flags;       /* enum protocol_device_flags */
 	uint32_t sessions;    /* open now */
 	char description[76]; /* driver or bus, for people */
 };
@@ -131,7 +131,8 @@ _Static_assert(sizeof(struct protocol_session) == 216, "wire format");
 /* A request with magic, version, type and length filled in and everything else zero. */
 struct protocol_request protocol_request_new(enum protocol_type type);
 
-/* A reply without items to a request of TYPE (0 where it was not understood); MESSAGE is cut to fit. */
+/* A reply without items to a request of TYPE (0 where it was not understood); MESSAGE is cut to
+ * fit. */
 struct protocol_reply protocol_reply_new(
 	uint32_t type, enum protocol_status status, const char *message);
 
@@ -147,8 +148,9 @@ enum protocol_status protocol_request_decode(const void *packet, size_t size,
 	struct protocol_request *ret_request, const char **ret_problem);
 
 /*
- * Decodes a reply packet. Returns 0 and the header, whose message is then terminated, with *ret_items
- * pointing into PACKET; or -EBADMSG. Items have at least ITEM_SIZE bytes each when there are any.
+ * Decodes a reply packet. Returns 0 and the header, whose message is then terminated, with
+ * *ret_items pointing into PACKET; or -EBADMSG. Items have at least ITEM_SIZE bytes each when there
+ * are any.
  */
 int protocol_reply_decode(const void *packet, size_t size, size_t item_size,
 	struct protocol_reply *ret_reply, const uint8_t **ret_items);

@@ -34,7 +34,8 @@ const struct tpm_command_info *tpm_table_by_name(const char *name)
 	for (size_t i = 0; i < tpm_table_size; i++) {
 		const struct tpm_command_info *info = &tpm_table[i];
 
-		if (strcmp(info->name, name) == 0 || (info->alias && strcmp(info->alias, name) == 0))
+		if (strcmp(info->name, name) == 0 ||
+			(info->alias && strcmp(info->alias, name) == 0))
 			return info;
 	}
 	return NULL;

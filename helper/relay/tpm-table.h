@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TPM_HANDLES_MAX	   3 /* handles of one command */
+#define TPM_HANDLES_MAX    3 /* handles of one command */
 #define TPM_PARAMETERS_MAX 8
 
 enum tpm_scope {
@@ -51,36 +51,36 @@ enum tpm_role {
 /* What the filter demands of a handle; filter.c has the rule of each. */
 enum tpm_use {
 	TPM_USE_NEVER = 0,
-	TPM_USE_KEY,		     /* an object that is authorized and used */
-	TPM_USE_KEY_OR_NULL,	     /* a signing key, or TPM_RH_NULL for no signature */
-	TPM_USE_SECRET,		     /* an object whose sensitive area leaves the TPM */
-	TPM_USE_PUBLIC,		     /* an object of which only the public area is used */
-	TPM_USE_PARENT,		     /* a storage key */
-	TPM_USE_PARENT_OR_NULL,	     /* a storage key, or TPM_RH_NULL */
+	TPM_USE_KEY,                 /* an object that is authorized and used */
+	TPM_USE_KEY_OR_NULL,         /* a signing key, or TPM_RH_NULL for no signature */
+	TPM_USE_SECRET,              /* an object whose sensitive area leaves the TPM */
+	TPM_USE_PUBLIC,              /* an object of which only the public area is used */
+	TPM_USE_PARENT,              /* a storage key */
+	TPM_USE_PARENT_OR_NULL,      /* a storage key, or TPM_RH_NULL */
 	TPM_USE_PARENT_OR_HIERARCHY, /* a storage key, or a hierarchy that gets a primary */
-	TPM_USE_HIERARCHY,	     /* a hierarchy that gets a primary */
-	TPM_USE_SEQUENCE,	     /* a hash, HMAC or signature sequence */
-	TPM_USE_OWNER,		     /* TPM_RH_OWNER exactly */
-	TPM_USE_ENDORSEMENT,	     /* TPM_RH_ENDORSEMENT exactly */
-	TPM_USE_LOCKOUT,	     /* TPM_RH_LOCKOUT exactly */
-	TPM_USE_BASE_HIERARCHY,	     /* owner or endorsement */
-	TPM_USE_ANY_HIERARCHY,	     /* owner, endorsement or lockout */
-	TPM_USE_PCR,		     /* a PCR that the policy names */
-	TPM_USE_PCR_OR_NULL,	     /* or TPM_RH_NULL, which changes none */
-	TPM_USE_NV_AUTH,	     /* what authorizes the NV index beside it: itself or the owner */
-	TPM_USE_NV_READ,	     /* an NV index whose content is read */
-	TPM_USE_NV_WRITE,	     /* an NV index that is changed */
-	TPM_USE_NV_DEFINE,	     /* an NV index that is removed */
-	TPM_USE_NV_PUBLIC,	     /* an NV index of which only the public area is read */
-	TPM_USE_NV_OWN,		     /* an NV index of the caller's own, nobody else's */
-	TPM_USE_NV_AUTHORIZE,	     /* an NV index that holds a policy */
+	TPM_USE_HIERARCHY,           /* a hierarchy that gets a primary */
+	TPM_USE_SEQUENCE,            /* a hash, HMAC or signature sequence */
+	TPM_USE_OWNER,               /* TPM_RH_OWNER exactly */
+	TPM_USE_ENDORSEMENT,         /* TPM_RH_ENDORSEMENT exactly */
+	TPM_USE_LOCKOUT,             /* TPM_RH_LOCKOUT exactly */
+	TPM_USE_BASE_HIERARCHY,      /* owner or endorsement */
+	TPM_USE_ANY_HIERARCHY,       /* owner, endorsement or lockout */
+	TPM_USE_PCR,                 /* a PCR that the policy names */
+	TPM_USE_PCR_OR_NULL,         /* or TPM_RH_NULL, which changes none */
+	TPM_USE_NV_AUTH,      /* what authorizes the NV index beside it: itself or the owner */
+	TPM_USE_NV_READ,      /* an NV index whose content is read */
+	TPM_USE_NV_WRITE,     /* an NV index that is changed */
+	TPM_USE_NV_DEFINE,    /* an NV index that is removed */
+	TPM_USE_NV_PUBLIC,    /* an NV index of which only the public area is read */
+	TPM_USE_NV_OWN,       /* an NV index of the caller's own, nobody else's */
+	TPM_USE_NV_AUTHORIZE, /* an NV index that holds a policy */
 	TPM_USE_POLICY_SESSION,
 	TPM_USE_HMAC_SESSION,
-	TPM_USE_ENTITY,	 /* whatever PolicySecret proves knowledge of */
+	TPM_USE_ENTITY,  /* whatever PolicySecret proves knowledge of */
 	TPM_USE_TPM_KEY, /* the key that a session's salt is encrypted to, or TPM_RH_NULL */
-	TPM_USE_BIND,	 /* the entity that a session is bound to, or TPM_RH_NULL */
+	TPM_USE_BIND,    /* the entity that a session is bound to, or TPM_RH_NULL */
 	TPM_USE_CONTEXT, /* what ContextSave saves */
-	TPM_USE_EVICT,	 /* an object made persistent, or a persistent one removed */
+	TPM_USE_EVICT,   /* an object made persistent, or a persistent one removed */
 };
 
 struct tpm_handle_info {
@@ -93,10 +93,10 @@ struct tpm_handle_info {
 struct tpm_command_info {
 	uint32_t code; /* TPM_CC */
 	const char *name;
-	const char *alias; /* another name of the same command, or NULL */
+	const char *alias;   /* another name of the same command, or NULL */
 	uint32_t attributes; /* TPMA_CC, as GetCapability(TPM_CAP_COMMANDS) reports it */
 	enum tpm_scope scope;
-	bool sessions; /* may have an authorization area */
+	bool sessions;          /* may have an authorization area */
 	const char *parameters; /* layout: 1 2 4 8 B S L *, see tpm-commands.csv */
 	struct tpm_handle_info handles[TPM_HANDLES_MAX];
 };

@@ -1,0 +1,299 @@
+#include "relay/channel.h"
+
+#include "common/account-protocol.h"
+#include "relay/log.h"
+#include "relay/tpm-command.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SECOND         UINT64_C(1000000000)
+#define TPM_TIMEOUT_MS 330000 /* the kernel itself gives up after 300 s at the latest */
+#define DROP_MAX       64     /* reads; a client that writes for ever must not keep us here */
+
+enum { WAIT_CLIENT, WAIT_TPM, WAIT_ACCOUNT, WAIT_COUNT };
+
+uint64_t channel_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+}
+
+struct channel channel_new(const struct policy_image *image)
+{
+	return (struct channel){
+		.client = RELAY_FD_CLIENT,
+		.tpm = RELAY_FD_TPM,
+		.account = RELAY_FD_ACCOUNT,
+		.backend = (enum policy_backend)image->backend,
+		.idle_seconds = image->idle_seconds,
+		.deadline = image->lifetime_seconds
+				    ? channel_now() + image->lifetime_seconds * SECOND
+				    : 0,
+	};
+}
+
+void channel_release(struct channel *channel, uint32_t code)
+{
+	if (channel->tpm < 0)
+		return;
+	channel->released_code = code;
+	/* The kernel finishes a running command first; nothing of it reaches the client. */
+	close(channel->tpm);
+	channel->tpm = -1;
+}
+
+static int account_send(struct channel *channel, enum account_type type)
+{
+	struct account_message message = account_message_new(type, 0);
+
+	if (sendto(channel->account, &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL, NULL,
+		    0) < 0)
+		return -errno;
+	return 0;
+}
+
+int channel_ready(struct channel *channel)
+{
+	return account_send(channel, ACCOUNT_READY);
+}
+
+/* The broker has something to say: all it ever says ends the session. */
+static void account_receive(struct channel *channel)
+{
+	struct account_message message;
+	uint8_t packet[sizeof message + 1];
+	uint32_t code = TPM_RC_LAYER | TPM_RC_DISABLED;
+	ssize_t size = recvfrom(channel->account, packet, sizeof packet, MSG_DONTWAIT, NULL, NULL);
+
+	if (size < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	/* No broker, or one that makes no sense: whoever could revoke the session is gone. */
+	if (size > 0 && account_message_decode(packet, (size_t)size, &message) == 0 &&
+		message.type == ACCOUNT_REVOKE) {
+		if (message.argument == ACCOUNT_REASON_DEVICE_GONE)
+			code = TPM_RC_LAYER | TPM_RC_FAILURE;
+		/* Said first: closing the device may wait for a command that runs for minutes. */
+		account_send(channel, ACCOUNT_REVOKED);
+	}
+	channel->account = -1;
+	channel_release(channel, code);
+}
+
+/*
+ * Waits until the client (for CLIENT_EVENTS) or the TPM (for input, where WITH_TPM) is ready, or
+ * TIMEOUT_MS is over. Returns their revents in *ret_client and *ret_tpm; both 0 at the timeout, or
+ * where something else happened that the caller must look at: a release.
+ */
+static void channel_wait(struct channel *channel, short client_events, bool with_tpm,
+	int timeout_ms, short *ret_client, short *ret_tpm)
+{
+	struct pollfd fds[WAIT_COUNT] = {
+		/* POLLHUP cannot be left out: a client that has left would wake us for ever */
+		[WAIT_CLIENT] = {.fd = channel->client_gone ? -1 : channel->client,
+			.events = client_events},
+		[WAIT_TPM] = {.fd = with_tpm ? channel->tpm : -1, .events = POLLIN},
+		[WAIT_ACCOUNT] = {.fd = channel->account, .events = POLLIN},
+	};
+	struct timespec timeout = {
+		.tv_sec = timeout_ms / 1000,
+		.tv_nsec = (long)(timeout_ms % 1000) * 1000000,
+	};
+
+	*ret_client = 0;
+	*ret_tpm = 0;
+	if (ppoll(fds, WAIT_COUNT, timeout_ms < 0 ? NULL : &timeout, NULL) <= 0)
+		return;
+	if (fds[WAIT_ACCOUNT].revents)
+		account_receive(channel);
+	*ret_client = fds[WAIT_CLIENT].revents;
+	if (channel->tpm >= 0)
+		*ret_tpm = fds[WAIT_TPM].revents;
+}
+
+/*
+ * How long the client may keep us waiting: TIMEOUT_MS, or less where the session's limits end
+ * sooner; *ret_limit says that they do.
+ */
+static int limit_timeout(const struct channel *channel, int timeout_ms, bool *ret_limit)
+{
+	int limit_ms = -1;
+
+	if (channel->tpm >= 0 && channel->idle_seconds > 0)
+		limit_ms = channel->idle_seconds > INT32_MAX / 1000
+				   ? INT32_MAX
+				   : (int)channel->idle_seconds * 1000;
+	if (channel->tpm >= 0 && channel->deadline > 0) {
+		uint64_t now = channel_now();
+		uint64_t left = channel->deadline > now ? channel->deadline - now : 0;
+		uint64_t left_ms = (left + 999999) / 1000000;
+
+		if (limit_ms < 0 || left_ms < (uint64_t)limit_ms)
+			limit_ms = left_ms > INT32_MAX ? INT32_MAX : (int)left_ms;
+	}
+	*ret_limit = limit_ms >= 0 && (timeout_ms < 0 || limit_ms < timeout_ms);
+	return *ret_limit ? limit_ms : timeout_ms;
+}
+
+static ssize_t receive_now(struct channel *channel, void *bytes, size_t size)
+{
+	ssize_t got = recvfrom(channel->client, bytes, size, MSG_DONTWAIT, NULL, NULL);
+
+	if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR)))
+		return got < 0 ? -EAGAIN : got;
+	channel->client_gone = true; /* the end, or a reset */
+	return 0;
+}
+
+/* Waits for the client within the session's limits; 0, -ETIME or -EAGAIN as channel_receive(). */
+static int wait_for_client(struct channel *channel, short events, int timeout_ms)
+{
+	bool limited;
+	int wait_ms = limit_timeout(channel, timeout_ms, &limited);
+	uint64_t start = wait_ms >= 0 ? channel_now() : 0;
+	short client;
+	short tpm;
+
+	channel_wait(channel, events, false, wait_ms, &client, &tpm);
+	if (client)
+		return 0;
+	if (wait_ms < 0 || channel_now() - start < (uint64_t)wait_ms * 1000000)
+		return -EAGAIN; /* a signal or the broker */
+	if (!limited)
+		return -ETIME;
+	log_event("session ended: its time limit is over");
+	channel_release(channel, TPM_RC_LAYER | TPM_RC_DISABLED);
+	return -EAGAIN;
+}
+
+ssize_t channel_receive(struct channel *channel, void *bytes, size_t size, int timeout_ms)
+{
+	int r;
+
+	if (channel->client_gone)
+		return 0;
+	r = wait_for_client(channel, POLLIN, timeout_ms);
+	return r < 0 ? r : receive_now(channel, bytes, size);
+}
+
+void channel_drop(struct channel *channel)
+{
+	uint8_t bytes[TPM_MESSAGE_MAX];
+
+	for (int i = 0; i < DROP_MAX && !channel->client_gone; i++)
+		if (receive_now(channel, bytes, sizeof bytes) < 0)
+			break;
+}
+
+int channel_send(struct channel *channel, const void *bytes, size_t size)
+{
+	size_t sent = 0;
+
+	while (sent < size) {
+		ssize_t r = sendto(channel->client, (const uint8_t *)bytes + sent, size - sent,
+			MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
+
+		if (r >= 0) {
+			sent += (size_t)r;
+			continue;
+		}
+		if (errno != EAGAIN && errno != EINTR) {
+			channel->client_gone = true;
+			return -EPIPE;
+		}
+		/* A client that never reads is a client that does nothing: the limits hold. */
+		wait_for_client(channel, POLLOUT, -1);
+	}
+	return 0;
+}
+
+static int tpm_write(struct channel *channel, const uint8_t *command, size_t size)
+{
+	ssize_t written = write(channel->tpm, command, size);
+
+	if (written < 0)
+		return -errno;
+	/* The kernel takes a command whole. A stream has room for one: it has none outstanding. */
+	return (size_t)written == size ? 0 : -EIO;
+}
+
+/* Reads what is there of a response; 1 when it is complete, 0 when more must come. */
+static int tpm_read(struct channel *channel, uint8_t *response, size_t *have)
+{
+	ssize_t got = read(channel->tpm, response + *have, TPM_MESSAGE_MAX - *have);
+	struct tpm_header header;
+
+	if (got < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	if (got == 0)
+		return channel->backend == POLICY_BACKEND_STREAM ? -EPIPE : -EIO;
+	*have += (size_t)got;
+	if (tpm_header_parse(response, *have, &header) < 0)
+		return channel->backend == POLICY_BACKEND_STREAM ? 0 : -EBADMSG;
+	if (header.size < TPM_HEADER_SIZE || header.size > TPM_MESSAGE_MAX || *have > header.size)
+		return -EBADMSG;
+	if (*have == header.size)
+		return 1;
+	return channel->backend == POLICY_BACKEND_STREAM ? 0 : -EBADMSG;
+}
+
+static int tpm_await(struct channel *channel, uint8_t *response, size_t *ret_size)
+{
+	uint64_t deadline = channel_now() + (uint64_t)TPM_TIMEOUT_MS * 1000000;
+	size_t have = 0;
+
+	for (;;) {
+		uint64_t now = channel_now();
+		short client;
+		short tpm;
+		int r;
+
+		if (now >= deadline)
+			return -ETIME;
+		channel_wait(
+			channel, 0, true, (int)((deadline - now) / 1000000) + 1, &client, &tpm);
+		if (client)
+			channel->client_gone =
+				true; /* the command runs on: it cannot be recalled */
+		if (channel->tpm < 0)
+			return -ECANCELED; /* revoked meanwhile */
+		if (!tpm)
+			continue;
+		r = tpm_read(channel, response, &have);
+		if (r < 0)
+			return r;
+		if (r > 0)
+			break;
+	}
+	*ret_size = have;
+	return 0;
+}
+
+/* After which errors a kernel node is still good for the next command. */
+static bool tpm_survives(const struct channel *channel, int error)
+{
+	return channel->backend == POLICY_BACKEND_DEVICE && error != -EPIPE && error != -ENODEV &&
+	       error != -ETIME && error != -EBADMSG;
+}
+
+int channel_transact(struct channel *channel, const void *command, size_t size,
+	uint8_t response[TPM_MESSAGE_MAX], size_t *ret_size)
+{
+	int r;
+
+	if (channel->tpm < 0)
+		return -ECANCELED;
+	r = tpm_write(channel, command, size);
+	if (r == 0)
+		r = tpm_await(channel, response, ret_size);
+	if (r < 0 && channel->tpm >= 0 && !tpm_survives(channel, r)) {
+		log_event("the TPM gave no proper answer: it is released");
+		channel_release(channel, TPM_RC_LAYER | TPM_RC_FAILURE);
+	}
+	return r;
+}

@@ -1,0 +1,61 @@
+#pragma once
+/*
+ * The three descriptors of a session: client, TPM and account socket. Waits on all of them at once,
+ * so that a long command hides neither a hang-up nor a revocation, and moves whole messages.
+ *
+ *   open      commands go to the TPM
+ *   released  the TPM is closed for good: revoked, removed, failed, or at a time limit. The client
+ *             is answered with `released_code` until it leaves; nobody closes on it first.
+ */
+#include "common/policy.h"
+#include "relay/tpm.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct channel {
+	int client;
+	int tpm;     /* -1 once released */
+	int account; /* -1 once the broker has revoked the session or is gone */
+	enum policy_backend backend;
+	uint32_t released_code; /* response code of every command once released */
+	bool client_gone;
+	uint32_t idle_seconds; /* 0: no limit */
+	uint64_t deadline;     /* end of the session's lifetime, CLOCK_MONOTONIC ns; 0: none */
+};
+
+/* Takes the descriptors of enum relay_fd. */
+struct channel channel_new(const struct policy_image *image);
+
+/* Nanoseconds of CLOCK_MONOTONIC. */
+uint64_t channel_now(void);
+
+/* Tells the broker that the relay is confined and serves. Returns 0 or a negative errno. */
+int channel_ready(struct channel *channel);
+
+/*
+ * Receives up to SIZE bytes from the client, waiting at most TIMEOUT_MS for the first (-1: until a
+ * limit of the session ends the wait). Returns the number of bytes; 0 when the client has left;
+ * -ETIME when TIMEOUT_MS is over; -EAGAIN when the channel was released meanwhile.
+ */
+ssize_t channel_receive(struct channel *channel, void *bytes, size_t size, int timeout_ms);
+
+/* Drops what the client has sent and nobody has read yet. */
+void channel_drop(struct channel *channel);
+
+/* Sends a whole response to the client. Returns 0, or -EPIPE when the client has left. */
+int channel_send(struct channel *channel, const void *bytes, size_t size);
+
+/*
+ * Has the TPM execute a command of SIZE bytes. Returns 0 and the response, whose size agrees with
+ * its header; -ENOMEM or -EINVAL where the kernel's resource manager refused it, having flushed the
+ * descriptor's sessions; any other negative errno where the TPM was not reached or gave no proper
+ * answer. The channel is released where that is for good.
+ */
+int channel_transact(struct channel *channel, const void *command, size_t size,
+	uint8_t response[TPM_MESSAGE_MAX], size_t *ret_size);
+
+/* Closes the TPM; every command is answered with CODE from here on. */
+void channel_release(struct channel *channel, uint32_t code);

@@ -1,0 +1,218 @@
+#include "relay/query.h"
+
+#include "relay/filter.h"
+
+#include <errno.h>
+
+#define ROUNDS_MAX 64 /* a TPM that always has more to tell is not believed for ever */
+
+/* Has the TPM execute CODE with up to three u32 after the header; none is a session command. */
+static int ask(struct channel *channel, uint32_t code, const uint32_t *words, unsigned word_count,
+	uint8_t response[TPM_MESSAGE_MAX], struct tpm_header *ret_header, struct cursor *ret_body)
+{
+	uint8_t command[TPM_HEADER_SIZE + 3 * sizeof(uint32_t)];
+	struct writer writer = writer_new(command, sizeof command);
+	struct tpm_header header;
+	struct cursor cursor;
+	struct cursor skipped;
+	size_t size;
+	int r;
+
+	writer_u16(&writer, TPM_ST_NO_SESSIONS);
+	writer_u32(&writer, (uint32_t)(TPM_HEADER_SIZE + word_count * sizeof(uint32_t)));
+	writer_u32(&writer, code);
+	for (unsigned i = 0; i < word_count; i++)
+		writer_u32(&writer, words[i]);
+	if (writer.overflowed)
+		return -EINVAL;
+	r = channel_transact(channel, command, writer.used, response, &size);
+	if (r < 0)
+		return r;
+	cursor = cursor_new(response, size);
+	if (tpm_header_parse(response, size, &header) < 0 ||
+		cursor_bytes(&cursor, TPM_HEADER_SIZE, &skipped) < 0)
+		return -EBADMSG;
+	*ret_header = header;
+	*ret_body = cursor;
+	return 0;
+}
+
+int query_public(struct channel *channel, struct account *account, uint32_t handle)
+{
+	uint8_t response[TPM_MESSAGE_MAX];
+	uint32_t code =
+		handle >> 24 == TPM_HT_NV_INDEX ? TPM_CC_NV_READ_PUBLIC : TPM_CC_READ_PUBLIC;
+	struct tpm_header header;
+	struct cursor body;
+	int r = ask(channel, code, &handle, 1, response, &header, &body);
+
+	if (r == 0)
+		account_learn_public(account, handle, header.code, body);
+	return r;
+}
+
+/* A list of handles that grows into a response of GetCapability (Part 3, section 30.2). */
+struct handle_list {
+	uint32_t handles[TPM_CAP_MAX_HANDLES];
+	uint32_t count;
+	uint32_t wanted; /* at most so many */
+	bool more;       /* there are more than wanted */
+};
+
+static void list_add(struct handle_list *list, uint32_t handle)
+{
+	uint32_t at = list->count;
+
+	if (list->count == list->wanted) {
+		list->more = true;
+		return;
+	}
+	/* in the order of their numbers, whatever kind of session the first byte says */
+	for (; at > 0 && (list->handles[at - 1] & 0xffffff) > (handle & 0xffffff); at--)
+		list->handles[at] = list->handles[at - 1];
+	list->handles[at] = handle;
+	list->count++;
+}
+
+static size_t list_write(const struct handle_list *list, uint8_t response[TPM_MESSAGE_MAX])
+{
+	struct writer writer = writer_new(response, TPM_MESSAGE_MAX);
+
+	writer_u16(&writer, TPM_ST_NO_SESSIONS);
+	writer_u32(&writer, 0); /* size, below */
+	writer_u32(&writer, TPM_RC_SUCCESS);
+	writer_u8(&writer, list->more);
+	writer_u32(&writer, TPM_CAP_HANDLES);
+	writer_u32(&writer, list->count);
+	for (uint32_t i = 0; i < list->count; i++)
+		writer_u32(&writer, list->handles[i]);
+	writer_patch_u32(&writer, sizeof(uint16_t), (uint32_t)writer.used);
+	return writer.used;
+}
+
+static void list_own(struct handle_list *list, const struct account *account, uint32_t property)
+{
+	uint32_t first = property & 0xffffff;
+
+	if (property >> 24 == TPM_HT_TRANSIENT) {
+		for (unsigned i = 0; i < ACCOUNT_OBJECTS; i++)
+			if (account->objects[i].handle != 0 &&
+				(account->objects[i].handle & 0xffffff) >= first)
+				list_add(list, account->objects[i].handle);
+	} else if (property >> 24 == TPM_HT_HMAC_SESSION) {
+		for (unsigned i = 0; i < ACCOUNT_SESSIONS; i++)
+			if (account->sessions[i] != 0 && (account->sessions[i] & 0xffffff) >= first)
+				list_add(list, account->sessions[i]);
+	}
+	/* TPM_HT_POLICY_SESSION asks for saved sessions, which are nobody's until they are loaded.
+	 */
+}
+
+/* One answer of the TPM: *ret_next is the handle to go on from, 0 at the end of the list. */
+static int ask_handles(struct channel *channel, uint32_t property,
+	uint8_t response[TPM_MESSAGE_MAX], struct cursor *ret_handles, uint32_t *ret_code,
+	bool *ret_more)
+{
+	const uint32_t words[] = {TPM_CAP_HANDLES, property, TPM_CAP_MAX_HANDLES};
+	struct tpm_header header;
+	struct cursor body;
+	uint8_t more;
+	uint32_t capability;
+	uint32_t count;
+	int r = ask(channel, TPM_CC_GET_CAPABILITY, words, 3, response, &header, &body);
+
+	if (r < 0)
+		return r;
+	*ret_code = header.code;
+	if (header.code != TPM_RC_SUCCESS)
+		return 0;
+	if (cursor_u8(&body, &more) < 0 || cursor_u32(&body, &capability) < 0 ||
+		cursor_u32(&body, &count) < 0 || capability != TPM_CAP_HANDLES ||
+		count > TPM_CAP_MAX_HANDLES || body.left != count * sizeof(uint32_t))
+		return -EBADMSG;
+	*ret_more = more && count > 0;
+	*ret_handles = body;
+	return 0;
+}
+
+/* The TPM's handles from PROPERTY on, as far as the session may see them. */
+static int list_shown(struct handle_list *list, struct channel *channel,
+	const struct policy_image *image, uint32_t property, uint32_t *ret_code)
+{
+	uint8_t response[TPM_MESSAGE_MAX];
+	uint32_t type = property >> 24;
+	bool more = true;
+
+	*ret_code = TPM_RC_SUCCESS;
+	for (int round = 0; more && !list->more && round < ROUNDS_MAX; round++) {
+		struct cursor handles;
+		uint32_t handle;
+		int r = ask_handles(channel, property, response, &handles, ret_code, &more);
+
+		if (r < 0)
+			return r;
+		if (*ret_code != TPM_RC_SUCCESS)
+			return 0;
+		while (cursor_u32(&handles, &handle) == 0) {
+			if (handle < property || handle >> 24 != type)
+				return -EBADMSG;
+			if (filter_shows_handle(image, handle))
+				list_add(list, handle);
+			property = handle + 1;
+			more = more && property >> 24 == type;
+		}
+	}
+	return 0;
+}
+
+int query_handles(struct channel *channel, const struct policy_image *image,
+	const struct account *account, uint32_t property, uint32_t count,
+	uint8_t response[TPM_MESSAGE_MAX], size_t *ret_size)
+{
+	struct handle_list list = {
+		.wanted = count < TPM_CAP_MAX_HANDLES ? count : TPM_CAP_MAX_HANDLES};
+	uint32_t code = TPM_RC_SUCCESS;
+
+	if (property >> 24 == TPM_HT_PERSISTENT || property >> 24 == TPM_HT_NV_INDEX) {
+		int r = list_shown(&list, channel, image, property, &code);
+
+		if (r < 0)
+			return r;
+	} else {
+		list_own(&list, account, property);
+	}
+	*ret_size = code == TPM_RC_SUCCESS ? list_write(&list, response)
+					   : tpm_response_error(code, response);
+	return 0;
+}
+
+static int flush_kind(struct channel *channel, uint32_t kind)
+{
+	uint8_t response[TPM_MESSAGE_MAX];
+	uint8_t answer[TPM_MESSAGE_MAX];
+	bool more = true;
+
+	for (int round = 0; more && round < ROUNDS_MAX; round++) {
+		struct tpm_header header;
+		struct cursor handles;
+		struct cursor body;
+		uint32_t handle;
+		uint32_t code;
+		int r = ask_handles(channel, kind << 24, response, &handles, &code, &more);
+
+		if (r < 0 || code != TPM_RC_SUCCESS)
+			return r;
+		while (r == 0 && cursor_u32(&handles, &handle) == 0)
+			r = ask(channel, TPM_CC_FLUSH_CONTEXT, &handle, 1, answer, &header, &body);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int query_flush_all(struct channel *channel)
+{
+	int r = flush_kind(channel, TPM_HT_TRANSIENT);
+
+	return r < 0 ? r : flush_kind(channel, TPM_HT_HMAC_SESSION);
+}
