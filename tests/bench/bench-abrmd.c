@@ -16,8 +16,10 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #ifndef BENCH_TSS
 
@@ -153,11 +155,11 @@ static int abrmd_start_swtpm(struct abrmd *abrmd, size_t which)
 	const int fds[] = {process_listen(SOCK_STREAM, path), process_listen(SOCK_STREAM, control)};
 	const char *const argv[] = {"swtpm", "socket", "--tpm2", "--tpmstate", state, "--server",
 		"type=unixio,fd=3", "--ctrl", "type=unixio,fd=4", "--flags",
-		"not-need-init,startup-clear", "--log", "level=0", NULL};
+		"not-need-init,startup-clear", NULL};
 	int r = fds[0] < 0 ? fds[0] : fds[1] < 0 ? fds[1] : 0;
 
 	if (r == 0)
-		r = abrmd->swtpm[which] = process_start(argv, fds, 2, 0);
+		r = abrmd->swtpm[which] = process_start(argv, fds, 2, PROCESS_QUIET);
 	for (size_t i = 0; i < 2; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -196,7 +198,7 @@ static int abrmd_start_bus(struct abrmd *abrmd)
 		"--nopidfile", "--print-address=3", NULL};
 	struct pollfd poll_ready = {.fd = ready[0], .events = POLLIN};
 
-	r = abrmd->bus = process_start(argv, &ready[1], 1, 0);
+	r = abrmd->bus = process_start(argv, &ready[1], 1, PROCESS_QUIET);
 	close(ready[1]);
 	if (r > 0)
 		r = poll(&poll_ready, 1, BENCH_ABRMD_TIMEOUT_MS) == 1 && poll_ready.revents & POLLIN
@@ -326,12 +328,15 @@ int bench_abrmd(const struct bench *bench)
 
 	struct tcti tabrmd = swtpm;
 
+	/* tpm2-abrmd is the bus's child, ends with the bus and is then ours to wait for. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	r = abrmd_measure(&abrmd, &swtpm, &tabrmd);
-	/* tpm2-abrmd ends with its bus. */
 	process_end(abrmd.bus);
 	process_end(abrmd.broker);
 	for (size_t i = 0; i < SWTPM_COUNT; i++)
 		process_end(abrmd.swtpm[i]);
+	while (wait(NULL) > 0)
+		;
 	return r;
 }
 

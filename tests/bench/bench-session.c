@@ -62,7 +62,7 @@ int bench_start_broker(const struct bench *bench, const char *tpm)
 		"--profiles-dir", bench->directory, "--relay", bench->relay, "--no-polkit",
 		"--idle-exit", "600", getuid() == 0 ? "--allow-root" : NULL, NULL};
 
-	return process_start(argv, &listener, 1, 1);
+	return process_start(argv, &listener, 1, PROCESS_LISTEN);
 }
 
 int bench_open(const struct bench *bench)

@@ -45,7 +45,8 @@ static pid_t process_new(void)
 	return pid;
 }
 
-pid_t process_start(const char *const *argv, const int *fds, size_t fd_count, int listen)
+pid_t process_start(
+	const char *const *argv, const int *fds, size_t fd_count, enum process_flags flags)
 {
 	pid_t pid = process_new();
 
@@ -53,7 +54,7 @@ pid_t process_start(const char *const *argv, const int *fds, size_t fd_count, in
 		return pid;
 
 	process_arrange_fds(fds, fd_count);
-	if (listen) {
+	if (flags & PROCESS_LISTEN) {
 		char number[16];
 
 		snprintf(number, sizeof number, "%d", (int)getpid());
@@ -67,6 +68,8 @@ pid_t process_start(const char *const *argv, const int *fds, size_t fd_count, in
 		char *const *plain;
 	} arguments = {.constant = argv};
 
+	if (flags & PROCESS_QUIET && !freopen("/dev/null", "w", stderr))
+		_exit(127);
 	execvp(argv[0], arguments.plain);
 	fprintf(stderr, "bench-tpmgate: %s: %s\n", argv[0], strerror(errno));
 	_exit(127);

@@ -5,11 +5,15 @@
 
 /*
  * Starts ARGV[0], which is a path, or a name to be found in PATH. FDS become descriptors 3, 4, ...
- * of the child; it has no others but stdin, stdout and stderr. With LISTEN the child finds them
- * announced in LISTEN_PID and LISTEN_FDS. Returns the pid or a negative errno; a program that
- * cannot be executed ends with status 127.
+ * of the child; it has no others but stdin, stdout and stderr. Returns the pid or a negative errno;
+ * a program that cannot be executed ends with status 127.
  */
-pid_t process_start(const char *const *argv, const int *fds, size_t fd_count, int listen);
+enum process_flags {
+	PROCESS_LISTEN = 1, /* announces FDS in LISTEN_PID and LISTEN_FDS */
+	PROCESS_QUIET = 2,  /* stderr is /dev/null */
+};
+pid_t process_start(
+	const char *const *argv, const int *fds, size_t fd_count, enum process_flags flags);
 
 /* The same for a function, with one descriptor. The child ends when RUN returns. */
 pid_t process_fork(void (*run)(int fd), int fd);
