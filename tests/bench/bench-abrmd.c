@@ -292,7 +292,7 @@ static int abrmd_measure(struct abrmd *abrmd, struct tcti *swtpm, struct tcti *t
 
 	snprintf(swtpm->conf, sizeof swtpm->conf, "swtpm:path=%s",
 		abrmd_swtpm_path(abrmd, SWTPM_TCTI, path));
-	strcpy(tabrmd->conf, "tabrmd:bus_type=session");
+	snprintf(tabrmd->conf, sizeof tabrmd->conf, "tabrmd:bus_type=session");
 	r = abrmd_measure_commands(abrmd, swtpm, tabrmd);
 	return r < 0 ? r : abrmd_measure_sessions(abrmd, swtpm, tabrmd);
 }

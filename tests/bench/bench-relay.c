@@ -33,7 +33,7 @@ static int bench_relay_image(void)
 	image.uid = getuid();
 	image.pid = getpid();
 	image.policy_count = 1;
-	strcpy(policy->name, "bench");
+	memcpy(policy->name, "bench", sizeof "bench");
 	policy_allow_command(policy, RANDOM_COMMAND_CODE);
 	return policy_image_to_memfd(&image);
 }

@@ -99,7 +99,6 @@ int bench_session_run(void *context, unsigned int count)
 
 static int bench_spawn_run(void *context, unsigned int count)
 {
-	extern char **environ;
 	static char path[] = "/bin/true";
 	char *argv[] = {path, NULL};
 
