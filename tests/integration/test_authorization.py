@@ -3,8 +3,8 @@
 import os
 import signal
 
-from harness import (BROKER, TPMGATE_USERS, USERS, Broker, Bus, Swtpm, TestCase, eventually, run_as,
-                     user_environment, write_rule, CLI)
+from harness import (BROKER, CLI, TPMGATE_USERS, USERS, WORLD, Broker, Bus, Swtpm, TestCase,
+                     eventually, run_as, write_rule)
 from wire import (DENIED, ENDORSEMENT, NO_PROFILE, OK, OPEN, REFUSED, VERDICT_FAULTY, VERDICT_NO,
                   VERDICT_PROMPT, VERDICT_YES, WOULD_PROMPT, Caller, Tpm, create_primary)
 
@@ -30,6 +30,20 @@ class Authorization(TestCase):
 
     def caller(self, user, groups=None):
         return self.start(Caller, user, groups)
+
+    def reload(self, broker, caller):
+        """Has the configuration read again, and waits until that is done."""
+        self.reloads = getattr(self, "reloads", 0) + 1
+        broker.write_profile("marker", DICE.replace("games", str(self.reloads)))
+        broker.process.send_signal(signal.SIGHUP)
+        eventually(lambda: str(self.reloads) in caller.profiles().get("marker", (0, ""))[1],
+                   "the reload")
+
+    def opens(self, caller, profiles="keys"):
+        reply = caller.ask(OPEN, profiles=profiles)
+        if reply.status == OK:
+            Tpm(reply.fd).close()
+        return reply.status == OK
 
     def is_let_in(self, caller, profiles="keys"):
         tpm = caller.open(profiles)
@@ -111,12 +125,6 @@ class WithPolkit(Authorization):
         self.bus.start_polkit()
         eventually(lambda: self.opens(alice), "alice is let in again")
 
-    def opens(self, caller, profiles="keys"):
-        reply = caller.ask(OPEN, profiles=profiles)
-        if reply.status == OK:
-            Tpm(reply.fd).close()
-        return reply.status == OK
-
     def test_two_profiles_together(self):
         self.start(Broker, self.swtpm)
         carol = self.caller("carol")
@@ -160,13 +168,13 @@ class WithPolkit(Authorization):
         # SIGHUP takes up the repaired file and a new one, and drops a removed one.
         broker.write_profile("dice", DICE)
         os.unlink(broker.profiles + "/basic.profile")
-        broker.process.send_signal(signal.SIGHUP)
-        eventually(lambda: self.opens(alice, "dice"), "the repaired profile is taken up")
+        self.reload(broker, alice)
+        self.is_let_in(alice, "dice")
         self.is_refused(alice, "basic", [NO_PROFILE])
         # And a reload with a fault leaves the others.
         broker.write_profile("dice", "Summary\n")
-        broker.process.send_signal(signal.SIGHUP)
-        eventually(lambda: not self.opens(alice, "dice"), "the fault is noticed")
+        self.reload(broker, alice)
+        self.is_refused(alice, "dice", [NO_PROFILE])
         self.is_let_in(alice, "keys")
 
     def test_session_outlives_a_reload(self):
@@ -174,8 +182,8 @@ class WithPolkit(Authorization):
         alice = self.caller("alice")
         tpm = alice.open("keys")
         broker.write_profile("dice", "broken\n")
-        broker.process.send_signal(signal.SIGHUP)
-        eventually(lambda: alice.profiles()["dice"][0] == VERDICT_FAULTY, "the reload")
+        self.reload(broker, alice)
+        self.assertEqual(alice.profiles()["dice"][0], VERDICT_FAULTY)
         tpm.random()
         tpm.close()
 
@@ -193,8 +201,6 @@ class WithoutBus(Authorization):
         self.is_refused(alice)
         self.start(Bus)
         eventually(lambda: self.opens(alice), "alice is let in")
-
-    opens = WithPolkit.opens
 
     def test_no_polkit_wanted(self):
         self.start(Bus)
@@ -258,18 +264,19 @@ class Start(Authorization):
         self.is_let_in(root, "dice")
         path = broker.profiles + "/dice.profile"
         os.chmod(path, 0o666)
-        broker.process.send_signal(signal.SIGHUP)
-        eventually(lambda: root.profiles()["dice"][0] == VERDICT_FAULTY, "the fault")
+        self.reload(broker, root)
+        self.assertEqual(root.profiles()["dice"][0], VERDICT_FAULTY)
         self.assertIn("dice.profile", self.is_refused(root, "dice", [NO_PROFILE]).message)
         os.chmod(path, 0o644)
         os.chown(path, USERS["alice"], USERS["alice"])
-        broker.process.send_signal(signal.SIGHUP)
-        broker.process.send_signal(signal.SIGHUP)
+        self.reload(broker, root)
         self.is_refused(root, "dice", [NO_PROFILE])
+        # A link to a file of somebody else's is no better.
         os.unlink(path)
-        os.symlink(f"/run/world/home/alice/dice.profile", path)
-        with open("/run/world/home/alice/dice.profile", "w", encoding="utf-8") as file:
+        target = f"{WORLD}/home/alice/dice.profile"
+        with open(target, "w", encoding="utf-8") as file:
             file.write(DICE)
-        os.chown("/run/world/home/alice/dice.profile", USERS["alice"], -1)
-        broker.process.send_signal(signal.SIGHUP)
+        os.chown(target, USERS["alice"], -1)
+        os.symlink(target, path)
+        self.reload(broker, root)
         self.is_refused(root, "dice", [NO_PROFILE])
