@@ -22,10 +22,10 @@ static const char *client_choose(
 {
 	const char *value = given;
 
-	*ret_source = "options";
+	*ret_source = "given";
 	if (!value || !*value) {
 		value = secure_getenv(variable);
-		*ret_source = variable;
+		*ret_source = "environment";
 	}
 	if (!value || !*value) {
 		value = fallback;

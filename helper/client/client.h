@@ -4,7 +4,10 @@
  */
 #include "client/tpmgate.h"
 
-/* Where the broker is looked for with OPTIONS (checked or NULL), and who said so, for people. */
+/*
+ * Where the broker is looked for with OPTIONS (checked or NULL). *ret_source is who said so:
+ * "given" (the options), "environment" or "default".
+ */
 const char *client_socket(const struct tpmgate_options *options, const char **ret_source);
 
 /* The profiles that a session with OPTIONS would ask for. */
