@@ -3,6 +3,7 @@
 #include "common/account-protocol.h"
 #include "relay/channel.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -57,30 +58,33 @@ static bool write_line(const char *line, size_t size)
 	return write(STDERR_FILENO, line, size) > 0;
 }
 
-/* COMMAND may be NULL; FIELDS are further journal fields, each ended by a newline. */
+/* FIELDS are further journal fields, each ended by a newline. */
 static void log_line(const char *text, const char *fields)
 {
 	const struct policy_image *image = log_state.image;
 	char line[LOG_LINE_MAX];
+	char dropped[64] = "";
 	int size;
 
 	if (!image || !take_token()) {
 		log_state.dropped++;
 		return;
 	}
+	if (log_state.dropped > 0)
+		snprintf(dropped, sizeof dropped, " (%u earlier lines were dropped)",
+			log_state.dropped);
 	if (log_state.to_journal)
 		size = snprintf(line, sizeof line,
-			"MESSAGE=%s\nPRIORITY=%d\nSYSLOG_IDENTIFIER=tpmgate-relay\n"
-			"TPMGATE_SESSION=%llu\nTPMGATE_UID=%u\nTPMGATE_PID=%d\n"
-			"TPMGATE_DROPPED=%u\n%s",
-			text, LOG_WARNING, (unsigned long long)image->session, image->uid,
-			image->pid, log_state.dropped, fields);
+			"MESSAGE=%s%s\nPRIORITY=%d\nSYSLOG_IDENTIFIER=tpmgate-relay\n"
+			"TPMGATE_SESSION=%" PRIu64 "\nTPMGATE_UID=%" PRIu32
+			"\nTPMGATE_PID=%" PRId32 "\n%s",
+			text, dropped, LOG_WARNING, image->session, image->uid, image->pid, fields);
 	else
 		size = snprintf(line, sizeof line,
-			"tpmgate-relay: session %llu (uid %u, pid %d): %s; %u lines dropped\n",
-			(unsigned long long)image->session, image->uid, image->pid, text,
-			log_state.dropped);
-	if (size > 0 && (size_t)size < sizeof line && write_line(line, (size_t)size))
+			"tpmgate-relay: session %" PRIu64 " (uid %" PRIu32 ", pid %" PRId32
+			"): %s%s\n",
+			image->session, image->uid, image->pid, text, dropped);
+	if (size > 0 && (size_t) size < sizeof line && write_line(line, (size_t) size))
 		log_state.dropped = 0;
 	else
 		log_state.dropped++;

@@ -1,0 +1,39 @@
+/*
+ * The decoders of both socket protocols.
+ */
+#include "common/account-protocol.h"
+#include "common/policy.h"
+#include "common/protocol.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct protocol_request request;
+	struct protocol_reply reply;
+	struct protocol_nonce nonce;
+	struct account_message message;
+	struct policy_image image;
+	const char *problem;
+	const uint8_t *items;
+
+	if (protocol_request_decode(data, size, &request, &problem) == PROTOCOL_OK &&
+		(strlen(request.profiles) >= sizeof request.profiles ||
+			strlen(request.device) >= sizeof request.device))
+		abort();
+	if (protocol_reply_decode(data, size, sizeof(struct protocol_device), &reply, &items) ==
+			0 &&
+		(items + (size_t)reply.item_count * reply.item_size != data + size ||
+			strlen(reply.message) >= sizeof reply.message))
+		abort();
+	protocol_nonce_decode(data, size, &nonce);
+	account_message_decode(data, size, &message);
+	if (size == sizeof image) {
+		memcpy(&image, data, size);
+		policy_image_check(&image);
+	}
+	return 0;
+}
