@@ -514,15 +514,10 @@ struct filter_verdict filter_check(const struct policy_image *image, const struc
 {
 	struct filter_verdict verdict;
 
-	switch (command->info->scope) {
-	case TPM_SCOPE_LOCAL:
+	if (command->info->scope == TPM_SCOPE_LOCAL)
 		return (struct filter_verdict){.kind = FILTER_LOCAL};
-	case TPM_SCOPE_PROFILE:
-		break;
-	case TPM_SCOPE_NEVER:
-	default:
+	if (command->info->scope != TPM_SCOPE_PROFILE)
 		return deny("never");
-	}
 	/* One rule at a time, the most telling first: a profile that does not name the command says
 	 * more to its user than a handle that is not there. */
 	verdict = deny("command");

@@ -76,15 +76,15 @@ static void log_line(const char *text, const char *fields)
 	if (log_state.to_journal)
 		size = snprintf(line, sizeof line,
 			"MESSAGE=%s%s\nPRIORITY=%d\nSYSLOG_IDENTIFIER=tpmgate-relay\n"
-			"TPMGATE_SESSION=%" PRIu64 "\nTPMGATE_UID=%" PRIu32
-			"\nTPMGATE_PID=%" PRId32 "\n%s",
+			"TPMGATE_SESSION=%" PRIu64 "\nTPMGATE_UID=%" PRIu32 "\nTPMGATE_PID=%" PRId32
+			"\n%s",
 			text, dropped, LOG_WARNING, image->session, image->uid, image->pid, fields);
 	else
 		size = snprintf(line, sizeof line,
 			"tpmgate-relay: session %" PRIu64 " (uid %" PRIu32 ", pid %" PRId32
 			"): %s%s\n",
 			image->session, image->uid, image->pid, text, dropped);
-	if (size > 0 && (size_t) size < sizeof line && write_line(line, (size_t) size))
+	if (size > 0 && (size_t)size < sizeof line && write_line(line, (size_t)size))
 		log_state.dropped = 0;
 	else
 		log_state.dropped++;

@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,13 +35,15 @@ static const uint8_t session_started[] = {0x80, 0x01, 0, 0, 0, 16, 0, 0, 0, 0, 0
 
 static int setup(void **state)
 {
-	struct fixture *f = calloc(1, sizeof *f);
+	static struct fixture fixture;
+	struct fixture *f = &fixture;
 	static const uint32_t commands[] = {0x17b, 0x17a, 0x176, 0x165, 0x173, 0x153, 0x15e, 0x157};
 	int client[2];
 	int tpm[2];
 	int account[2];
 
-	if (!f || socketpair(AF_UNIX, SOCK_STREAM, 0, client) < 0 ||
+	memset(f, 0, sizeof *f);
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, client) < 0 ||
 		socketpair(AF_UNIX, SOCK_STREAM, 0, tpm) < 0 ||
 		fcntl(tpm[0], F_SETFL, O_NONBLOCK) < 0 ||
 		socketpair(AF_UNIX, SOCK_SEQPACKET, 0, account) < 0)
@@ -77,7 +78,6 @@ static int teardown(void **state)
 	close(f->pump.channel.client);
 	if (f->pump.channel.tpm >= 0)
 		close(f->pump.channel.tpm);
-	free(f);
 	return 0;
 }
 
@@ -488,6 +488,7 @@ int main(void)
 		PUMP_TEST(test_pump_idle_limit_releases_the_tpm),
 	};
 
-	signal(SIGPIPE, SIG_IGN); /* as the relay does */
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR) /* as the relay does */
+		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
