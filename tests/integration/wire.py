@@ -208,7 +208,8 @@ def command(code, handles=(), authorization=None, parameters=b"", tag=None):
     if authorization is not None:
         body += struct.pack(">I", len(authorization)) + authorization
     body += parameters
-    tag = tag or (NO_SESSIONS if authorization is None else SESSIONS_TAG)
+    if tag is None:
+        tag = NO_SESSIONS if authorization is None else SESSIONS_TAG
     return struct.pack(">HII", tag, 10 + len(body), code) + body
 
 
