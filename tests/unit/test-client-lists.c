@@ -1,44 +1,16 @@
 /*
- * libtpmgate's options, lists and revocation, and its use from many threads. Every test also shows
- * that no descriptor is left open.
+ * libtpmgate's options, lists and revocation, and its use from many threads.
  */
-#include "client/tpmgate.h"
-#include "fake-broker.h"
+#include "client-scene.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static struct fake_broker broker;
-static struct tpmgate_options options;
-static struct tpmgate_message message;
-static size_t fds_before;
-
-static int setup(void **state)
-{
-	(void)state;
-	unsetenv("TPMGATE_SOCKET");
-	unsetenv("TPMGATE_PROFILES");
-	fds_before = fake_broker_count_fds();
-	fake_broker_init(&broker);
-	options = (struct tpmgate_options){.size = sizeof options, .socket = broker.path};
-	memset(&message, 'x', sizeof message);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	fake_broker_done(&broker);
-	assert_int_equal(fake_broker_count_fds(), fds_before);
-	return 0;
-}
 
 /* ---- options ----------------------------------------------------------------------------------
  */
@@ -330,7 +302,8 @@ static void test_threads_do_not_disturb_each_other(void **state)
 	fake_broker_join(&broker);
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define TEST(function)                                                                             \
+	cmocka_unit_test_setup_teardown(function, client_scene_setup, client_scene_teardown)
 
 int main(void)
 {

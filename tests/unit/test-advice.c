@@ -1,0 +1,197 @@
+/*
+ * What `tpmgate status` advises: each situation has its line, and no other.
+ */
+#include "cli/advice.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* All is well, until a case changes something. */
+static struct tpmgate_profile keys;
+static struct tpmgate_profile owner;
+static struct tpmgate_device device;
+static struct tpmgate_profile *profiles[2] = {&keys, &owner};
+static struct tpmgate_device *devices[1] = {&device};
+static struct lists lists;
+static struct facts facts;
+static struct advice_input input;
+static struct advice advice;
+
+static int setup(void **state)
+{
+	(void)state;
+	keys = (struct tpmgate_profile){
+		.name = "keys", .summary = "own keys", .verdict = TPMGATE_YES};
+	owner = (struct tpmgate_profile){
+		.name = "owner", .summary = "everything", .verdict = TPMGATE_NO};
+	device = (struct tpmgate_device){
+		.name = "tpmrm0", .path = "/dev/tpmrm0", .description = "tpm_crb"};
+	lists = (struct lists){
+		.profiles = profiles, .profile_count = 2, .devices = devices, .device_count = 1};
+	facts = (struct facts){.uid = 1000,
+		.user = "alice",
+		.direct = {.name = "tss", .exists = true},
+		.users = {.name = "tpmgate-users", .exists = true},
+		.chips = {{.node = "/dev/tpmrm0", .version = 2, .node_present = true}},
+		.chip_count = 1};
+	input = (struct advice_input){.facts = &facts,
+		.lists = &lists,
+		.socket = "/run/tpmgate/broker.sock",
+		.source = "default",
+		.wanted = "keys"};
+	return 0;
+}
+
+/* Whether a line has PART in it. */
+static bool says(const char *part)
+{
+	for (size_t i = 0; i < advice.count; i++)
+		if (strstr(advice.lines[i], part))
+			return true;
+	return false;
+}
+
+static void assert_says(size_t count, const char *part)
+{
+	advice_read(&input, &advice);
+	assert_int_equal(advice.count, count);
+	if (!says(part))
+		fail_msg(
+			"no line has \"%s\" in it, but the first is \"%s\"", part, advice.lines[0]);
+}
+
+static void no_broker(int error)
+{
+	lists = (struct lists){.profiles = NULL};
+	input.broker = error;
+}
+
+static void test_all_is_well(void **state)
+{
+	(void)state;
+	assert_says(1, "'keys' works");
+	assert_true(advice.works);
+}
+
+static void test_missing_broker(void **state)
+{
+	(void)state;
+	no_broker(TPMGATE_E_NO_BROKER);
+	assert_says(1, "systemctl enable --now tpmgate.socket");
+	assert_false(advice.works);
+	input.source = "environment";
+	assert_says(1, "$TPMGATE_SOCKET");
+	input.source = "given";
+	assert_says(1, "--socket");
+	no_broker(TPMGATE_E_TIMEOUT);
+	assert_says(1, "journalctl -u tpmgate");
+}
+
+static void test_missing_tpm(void **state)
+{
+	(void)state;
+	lists.device_count = 0;
+	assert_says(1, "does not serve");
+	assert_false(advice.works);
+	facts.chips[0].node_present = false;
+	assert_says(1, "missing in /dev");
+	facts.chips[0].version = 1;
+	assert_says(1, "TPM 1.2");
+	facts.chip_count = 0;
+	assert_says(1, "firmware");
+}
+
+static void test_prompt(void **state)
+{
+	(void)state;
+	keys.verdict = TPMGATE_PROMPT;
+	assert_says(2, "asks for a password");
+	assert_true(says("sudo gpasswd -a alice tpmgate-users, then log in again"));
+	assert_true(says("interactive=yes"));
+	assert_false(says("ssh"));
+	assert_false(advice.works);
+	facts.over_ssh = true;
+	assert_says(2, "over ssh");
+}
+
+static void test_refusal(void **state)
+{
+	(void)state;
+	keys.verdict = TPMGATE_NO;
+	assert_says(2, "'keys' is refused to you by");
+	assert_true(says("gpasswd -a alice tpmgate-users"));
+	facts.users.exists = false; /* nothing to be added to */
+	assert_says(1, "'keys' is refused");
+	facts.over_ssh = true;
+	assert_says(1, "over ssh");
+}
+
+static void test_refusal_that_no_group_helps(void **state)
+{
+	(void)state;
+	input.wanted = "keys+owner";
+	assert_says(1, "'owner' is refused");
+	assert_false(advice.works);
+}
+
+static void test_faulty_and_unknown_profiles(void **state)
+{
+	(void)state;
+	keys.verdict = TPMGATE_FAULTY;
+	keys.summary = "keys.profile:3: no such key";
+	assert_says(1, "keys.profile:3");
+	input.wanted = "colour";
+	assert_says(1, "no profile 'colour'");
+	assert_false(advice.works);
+}
+
+static void test_groups(void **state)
+{
+	(void)state;
+	facts.users.listed = true; /* but not in this login */
+	keys.verdict = TPMGATE_NO;
+	assert_says(2, "log in again (all of it");
+	assert_false(says("gpasswd -a"));
+
+	facts.users.effective = true;
+	keys.verdict = TPMGATE_YES;
+	assert_says(1, "'keys' works");
+
+	facts.direct.listed = true;
+	assert_says(2, "bypass tpmgate");
+	assert_true(says("sudo gpasswd -d alice tss"));
+	facts.direct.listed = false;
+	facts.direct.effective = true;
+	assert_says(2, "bypass tpmgate");
+	assert_true(advice.works);
+}
+
+static void test_root(void **state)
+{
+	(void)state;
+	facts.uid = 0;
+	facts.direct.effective = true;
+	assert_says(2, "you are root");
+	assert_false(says("gpasswd"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_all_is_well, setup),
+		cmocka_unit_test_setup(test_missing_broker, setup),
+		cmocka_unit_test_setup(test_missing_tpm, setup),
+		cmocka_unit_test_setup(test_prompt, setup),
+		cmocka_unit_test_setup(test_refusal, setup),
+		cmocka_unit_test_setup(test_refusal_that_no_group_helps, setup),
+		cmocka_unit_test_setup(test_faulty_and_unknown_profiles, setup),
+		cmocka_unit_test_setup(test_groups, setup),
+		cmocka_unit_test_setup(test_root, setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
