@@ -14,6 +14,7 @@
 #include <gio/gio.h>
 #include <gio/gunixinputstream.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

@@ -134,13 +134,14 @@ static void make_primary(struct flow *flow)
 	done("CreatePrimary");
 }
 
-static ESYS_TR start(struct flow *flow, ESYS_TR salt, TPM2_SE type, TPMA_SESSION attributes)
+static ESYS_TR start(
+	struct flow *flow, ESYS_TR salt, ESYS_TR bind, TPM2_SE type, TPMA_SESSION attributes)
 {
 	TPMT_SYM_DEF symmetric = {
 		.algorithm = TPM2_ALG_AES, .keyBits.aes = 128, .mode.aes = TPM2_ALG_CFB};
 	ESYS_TR session = NONE;
 
-	must(Esys_StartAuthSession(flow->esys, salt, NONE, NONE, NONE, NONE, NULL, type, &symmetric,
+	must(Esys_StartAuthSession(flow->esys, salt, bind, NONE, NONE, NONE, NULL, type, &symmetric,
 		     TPM2_ALG_SHA256, &session),
 		"StartAuthSession");
 	must(Esys_TRSess_SetAttributes(flow->esys, session, attributes, 0xff), "attributes");
@@ -283,7 +284,7 @@ static void policy_pcr(struct flow *flow, ESYS_TR session, TPM2B_DIGEST **ret_di
 static void seal_to_pcrs(struct flow *flow)
 {
 	TPM2B_PUBLIC public = sealed_data(0);
-	ESYS_TR trial = start(flow, NONE, TPM2_SE_TRIAL, TPMA_SESSION_CONTINUESESSION);
+	ESYS_TR trial = start(flow, NONE, NONE, TPM2_SE_TRIAL, TPMA_SESSION_CONTINUESESSION);
 	TPM2B_DIGEST *policy = NULL;
 	TPM2B_DIGEST *again = NULL;
 	ESYS_TR object;
@@ -298,7 +299,7 @@ static void seal_to_pcrs(struct flow *flow)
 		    &(TPM2B_SENSITIVE_DATA *){NULL}) == 0)
 		fail("Unseal without the policy", 0);
 	/* Without `continue`: the TPM ends the session with its success, and the relay knows. */
-	session = start(flow, flow->primary, TPM2_SE_POLICY, TPMA_SESSION_ENCRYPT);
+	session = start(flow, flow->primary, NONE, TPM2_SE_POLICY, TPMA_SESSION_ENCRYPT);
 	policy_pcr(flow, session, &again);
 	if (again->size != policy->size || memcmp(again->buffer, policy->buffer, policy->size) != 0)
 		fail("the policy's digest differs from the trial's", 0);
@@ -308,18 +309,32 @@ static void seal_to_pcrs(struct flow *flow)
 	flush(flow, object);
 }
 
+/* As PKCS#11 modules start theirs: salted by their primary key and bound to it. */
+static void bound_session(struct flow *flow)
+{
+	ESYS_TR session = start(flow, flow->primary, flow->primary, TPM2_SE_HMAC,
+		TPMA_SESSION_CONTINUESESSION | TPMA_SESSION_ENCRYPT);
+	TPM2B_DIGEST *digest = NULL;
+
+	must(Esys_GetRandom(flow->esys, session, NONE, NONE, 16, &digest), "GetRandom, encrypted");
+	done("session bound to the primary key");
+	Esys_Free(digest);
+	flush(flow, session);
+}
+
 /* More sessions than there are slots, if those that end did not free theirs. */
 static void end_sessions(struct flow *flow)
 {
 	TPM2B_DIGEST *digest = NULL;
 
 	for (int i = 0; i < 8; i++) {
-		ESYS_TR session = start(flow, NONE, TPM2_SE_HMAC, TPMA_SESSION_AUDIT);
+		ESYS_TR session = start(flow, NONE, NONE, TPM2_SE_HMAC, TPMA_SESSION_AUDIT);
 
 		must(Esys_GetRandom(flow->esys, session, NONE, NONE, 8, &digest),
 			"GetRandom, audited");
 		Esys_Free(digest);
-		session = start(flow, flow->primary, TPM2_SE_POLICY, TPMA_SESSION_CONTINUESESSION);
+		session = start(
+			flow, flow->primary, NONE, TPM2_SE_POLICY, TPMA_SESSION_CONTINUESESSION);
 		flush(flow, session);
 	}
 	done("sessions that end by themselves and by FlushContext");
@@ -331,15 +346,16 @@ static void save_and_load(struct flow *flow)
 	ESYS_TR key = make(flow, &public, "", "", NULL);
 	ESYS_TR loaded = NONE;
 	TPMS_CONTEXT *context = NULL;
+	TPM2B_PUBLIC *made = NULL;
 
 	must(Esys_ContextSave(flow->esys, key, &context), "ContextSave");
 	flush(flow, key);
 	must(Esys_ContextLoad(flow->esys, context, &loaded), "ContextLoad");
-	must(Esys_ReadPublic(
-		     flow->esys, loaded, NONE, NONE, NONE, &(TPM2B_PUBLIC *){NULL}, NULL, NULL),
+	must(Esys_ReadPublic(flow->esys, loaded, NONE, NONE, NONE, &made, NULL, NULL),
 		"ReadPublic of what was loaded");
 	done("ContextSave and ContextLoad");
 	Esys_Free(context);
+	Esys_Free(made);
 	flush(flow, loaded);
 }
 
@@ -357,7 +373,7 @@ int main(int argc, char **argv)
 		fail("Startup of a started TPM", 0); /* ESYS takes 0x100 for success */
 	done("Startup");
 	make_primary(&flow);
-	flow.session = start(&flow, flow.primary, TPM2_SE_HMAC,
+	flow.session = start(&flow, flow.primary, NONE, TPM2_SE_HMAC,
 		TPMA_SESSION_CONTINUESESSION | TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT);
 	done("salted session with parameter encryption");
 	sign_and_verify(&flow);
@@ -366,6 +382,7 @@ int main(int argc, char **argv)
 	seal_and_unseal(&flow);
 	seal_to_pcrs(&flow);
 	save_and_load(&flow);
+	bound_session(&flow);
 	end_sessions(&flow);
 	flush(&flow, flow.session);
 	flush(&flow, flow.primary);

@@ -63,11 +63,15 @@ def receive_packet(sock, timeout):
 class Caller:
     """A process under a uid of its own that connects to the broker and speaks when told to."""
 
-    def __init__(self, user, groups=None, path=SOCKET):
+    def __init__(self, user, groups=None, path=SOCKET, sock=None):
+        """SOCK: a connection that somebody else made, to go on with."""
         self.user = user
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.process = Process([self._serve, path], user=user, groups=groups, fds={3: theirs},
-                               name=f"caller-{user}")
+        fds = {3: theirs}
+        if sock is not None:
+            fds[4] = sock
+        self.process = Process([self._serve, path, sock is not None], user=user, groups=groups,
+                               fds=fds, name=f"caller-{user}")
         theirs.close()
 
     @property
@@ -77,11 +81,12 @@ class Caller:
     # In the child.
 
     @staticmethod
-    def _serve(path):
+    def _serve(path, has_socket):
         control = socket.socket(fileno=3)
         caller = Caller.__new__(Caller)
         caller.path = path
-        caller.sock = None
+        caller.sock = socket.socket(fileno=4) if has_socket else None
+        caller.more = []
         while True:
             data = control.recv(65536)
             if not data:
@@ -101,6 +106,25 @@ class Caller:
     def _connect(self):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.sock.connect(self.path)
+
+    def _connect_more(self, count):
+        """Connections that nothing is ever sent on."""
+        for _ in range(count):
+            self._connect()
+            self.more.append(self.sock)
+
+    def _count_open(self):
+        """How many of those the broker has not closed and not answered."""
+        return sum(not readable(sock, 0) for sock in self.more)
+
+    def _close_more(self):
+        for sock in self.more:
+            sock.close()
+        self.more = []
+
+    def _rename(self, name):
+        with open("/proc/self/comm", "wb") as file:
+            file.write(name)
 
     def _give_socket(self):
         return None, (os.dup(self.sock.fileno()),)
