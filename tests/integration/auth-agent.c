@@ -47,7 +47,7 @@ static void say(const char *format, ...)
 	vprintf(format, arguments);
 	va_end(arguments);
 	printf("\n");
-	fflush(stdout);
+	(void)fflush(stdout);
 }
 
 static void give_up(struct agent *agent, const char *cookie, const char *error)

@@ -39,7 +39,7 @@ static void must(TSS2_RC code, const char *what)
 static void done(const char *what)
 {
 	printf("ok %s\n", what);
-	fflush(stdout);
+	(void)fflush(stdout);
 }
 
 static TPM2B_PUBLIC public_of(TPMI_ALG_PUBLIC type, TPMA_OBJECT attributes)
@@ -180,11 +180,12 @@ static void sign_and_verify(struct flow *flow)
 	TPM2B_PUBLIC public = ecc_key(TPMA_OBJECT_SIGN_ENCRYPT, TPM2_ALG_ECDSA);
 	ESYS_TR key = make(flow, &public, "password", "", NULL);
 	TPM2B_DIGEST digest = {.size = 32, .buffer = "exactly thirty-two bytes, all in"};
-	TPMT_SIG_SCHEME scheme = {.scheme = TPM2_ALG_NULL};
+	TPMT_SIG_SCHEME scheme = {0};
 	TPMT_TK_HASHCHECK ticket = {.tag = TPM2_ST_HASHCHECK, .hierarchy = TPM2_RH_NULL};
 	TPMT_SIGNATURE *signature = NULL;
 	TPMT_TK_VERIFIED *verified = NULL;
 
+	scheme.scheme = TPM2_ALG_NULL;
 	must(Esys_Sign(flow->esys, key, flow->session, NONE, NONE, &digest, &scheme, &ticket,
 		     &signature),
 		"Sign");
@@ -204,11 +205,12 @@ static void encrypt_and_decrypt(struct flow *flow)
 	TPM2B_PUBLIC public = rsa_decryption_key();
 	ESYS_TR key = make(flow, &public, "", "", NULL);
 	TPM2B_PUBLIC_KEY_RSA message = {.size = sizeof secret};
-	TPMT_RSA_DECRYPT scheme = {.scheme = TPM2_ALG_NULL};
+	TPMT_RSA_DECRYPT scheme = {0};
 	TPM2B_DATA label = {0};
 	TPM2B_PUBLIC_KEY_RSA *encrypted = NULL;
 	TPM2B_PUBLIC_KEY_RSA *decrypted = NULL;
 
+	scheme.scheme = TPM2_ALG_NULL;
 	memcpy(message.buffer, secret, sizeof secret);
 	must(Esys_RSA_Encrypt(flow->esys, key, flow->session, NONE, NONE, &message, &scheme, &label,
 		     &encrypted),

@@ -38,7 +38,6 @@ BROKER_NO_PEERPIDFD = BUILD + "/helper/broker/tpmgate-broker-no-peerpidfd"
 RELAY = BUILD + "/helper/relay/tpmgate-relay"
 CLI = BUILD + "/helper/cli/tpmgate"
 TCTI = BUILD + "/helper/tcti/libtss2-tcti-tpmgate.so.0"
-CLIENT_LIBRARY = BUILD + "/helper/client"
 SOCKET = "/run/tpmgate/broker.sock"
 SANITIZED = bool(os.environ.get("TPMGATE_SANITIZE"))
 # Sanitizers make everything slower, and two cores may be shared with a build.
@@ -380,8 +379,7 @@ def write_rule(name, javascript):
 def user_environment(user, **more):
     """The environment of a tool that USER runs against the broker."""
     env = {"PATH": os.environ["PATH"], "HOME": f"{WORLD}/home/{user}", "LANG": "C.UTF-8",
-           "LD_LIBRARY_PATH": CLIENT_LIBRARY, "TPMGATE_SOCKET": SOCKET,
-           "TPM2TOOLS_TCTI": f"{TCTI}:socket={SOCKET}"}
+           "TPMGATE_SOCKET": SOCKET, "TPM2TOOLS_TCTI": f"{TCTI}:socket={SOCKET}"}
     if SANITIZED:
         # The tools are not sanitized and the TCTI that they load is: its runtime must come first.
         env["LD_PRELOAD"] = os.environ["TPMGATE_SANITIZER_RUNTIME"]

@@ -13,7 +13,7 @@ struct storm storm_new(const char *program, const char *seed)
 
 	storm.state = storm.seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
 	printf("%s: seed %llu\n", program, (unsigned long long)storm.seed);
-	fflush(stdout);
+	(void)fflush(stdout);
 	return storm;
 }
 
@@ -128,6 +128,6 @@ void storm_fail(const struct storm *storm, const char *format, ...)
 	vprintf(format, arguments);
 	va_end(arguments);
 	printf("\n");
-	fflush(stdout);
+	(void)fflush(stdout);
 	exit(1);
 }
