@@ -1,21 +1,14 @@
 #include "cli/advice.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-static void advice_add(struct advice *advice, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void advice_add(struct advice *advice, const char *format, ...)
+/* The next line; when there are too many, the last one once more. */
+static char *advice_line(struct advice *advice)
 {
-	va_list arguments;
-
-	if (advice->count == ADVICE_MAX)
-		return;
-	va_start(arguments, format);
-	vsnprintf(advice->lines[advice->count++], ADVICE_SIZE, format, arguments);
-	va_end(arguments);
+	if (advice->count < ADVICE_MAX)
+		advice->count++;
+	return advice->lines[advice->count - 1];
 }
 
 static void advice_on_broker(struct advice *advice, const struct advice_input *input)
@@ -23,16 +16,18 @@ static void advice_on_broker(struct advice *advice, const struct advice_input *i
 	bool usual = strcmp(input->source, "default") == 0;
 
 	if (input->broker == TPMGATE_E_NO_BROKER && usual)
-		advice_add(advice, "start the broker's socket: sudo systemctl enable --now "
-				   "tpmgate.socket");
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"start the broker's socket: sudo systemctl enable --now "
+			"tpmgate.socket");
 	else if (input->broker == TPMGATE_E_NO_BROKER)
-		advice_add(advice,
+		snprintf(advice_line(advice), ADVICE_SIZE,
 			"the socket %s was named by %s: correct it, or leave it out to reach the "
 			"system's broker",
 			input->socket,
 			strcmp(input->source, "given") == 0 ? "--socket" : "$TPMGATE_SOCKET");
 	else if (input->broker != 0)
-		advice_add(advice, "look at the broker's log: journalctl -u tpmgate");
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"look at the broker's log: journalctl -u tpmgate");
 }
 
 static void advice_on_chips(struct advice *advice, const struct advice_input *input)
@@ -48,35 +43,39 @@ static void advice_on_chips(struct advice *advice, const struct advice_input *in
 		hidden |= facts->chips[i].version == 2 && !facts->chips[i].node_present;
 	}
 	if (facts->chip_count == 0)
-		advice_add(advice,
-			"the kernel shows no TPM: switch it on in the firmware's settings (it may "
-			"be "
-			"called fTPM, PTT or security device), or give a virtual machine one");
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"the kernel shows no TPM: switch it on in the firmware's settings (where "
+			"its name may be fTPM, PTT or security device), or give a virtual machine "
+			"one");
 	else if (old)
-		advice_add(advice, "this TPM is a TPM 1.2; tpmgate needs a TPM 2.0. Some can be "
-				   "updated by their maker");
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"this TPM is a TPM 1.2; tpmgate needs a TPM 2.0. Some can be "
+			"updated by their maker");
 	else if (hidden)
-		advice_add(advice, "the kernel knows the TPM, but its node is missing in /dev: is "
-				   "this a container?");
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"the kernel knows the TPM, but its node is missing in /dev: is "
+			"this a container?");
 	else if (input->broker == 0)
-		advice_add(advice, "the kernel shows a TPM that the broker does not serve: "
-				   "journalctl -u tpmgate says why");
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"the kernel shows a TPM that the broker does not serve: "
+			"journalctl -u tpmgate says why");
 }
 
 static void advice_on_groups(struct advice *advice, const struct facts *facts)
 {
 	if (facts->uid == 0) {
-		advice_add(advice, "you are root, whom tpmgate refuses nothing that a profile "
-				   "allows: look again as the user who has the problem");
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"you are root, whom tpmgate refuses nothing that a profile "
+			"allows: look again as the user who has the problem");
 		return;
 	}
 	if (facts->direct.listed || facts->direct.effective)
-		advice_add(advice,
+		snprintf(advice_line(advice), ADVICE_SIZE,
 			"you are in group tss: your programs can open the TPM itself and bypass "
 			"tpmgate, up to erasing it. To leave: sudo gpasswd -d %s tss",
 			facts->user);
 	if (facts->users.listed && !facts->users.effective)
-		advice_add(advice,
+		snprintf(advice_line(advice), ADVICE_SIZE,
 			"you are in group tpmgate-users, but this login began before that: log in "
 			"again (all of it; a user's services keep the old groups until then)");
 }
@@ -99,18 +98,18 @@ static void advice_on_refusal(struct advice *advice, const struct advice_input *
 	bool prompt = profile->verdict == TPMGATE_PROMPT;
 
 	if (prompt)
-		advice_add(advice,
+		snprintf(advice_line(advice), ADVICE_SIZE,
 			"'%s' asks for a password when it is used%s. Programs that use the tpmgate "
 			"TCTI ask only with interactive=yes in its configuration",
 			profile->name,
-			facts->over_ssh ? ", and over ssh only where pkttyagent or another agent "
-					  "runs"
+			facts->over_ssh ? ", over ssh only where an agent such as pkttyagent runs"
 					: "");
 	else
-		advice_add(advice, "'%s' is refused to you%s by this machine's polkit rules",
-			profile->name, facts->over_ssh ? " in a login over ssh" : "");
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"'%s' is refused to you%s by this machine's polkit rules", profile->name,
+			facts->over_ssh ? " in a login over ssh" : "");
 	if (advice_group_opens(profile->name) && facts->users.exists && !facts->users.listed)
-		advice_add(advice,
+		snprintf(advice_line(advice), ADVICE_SIZE,
 			"to allow '%s' for good: sudo gpasswd -a %s tpmgate-users, then log in "
 			"again",
 			profile->name, facts->user);
@@ -126,13 +125,15 @@ static bool advice_on_profile(
 		if (strcmp(profile->name, name) != 0)
 			continue;
 		if (profile->verdict == TPMGATE_FAULTY)
-			advice_add(advice, "an administrator has to mend the profile '%s': %s",
-				name, profile->summary);
+			snprintf(advice_line(advice), ADVICE_SIZE,
+				"an administrator has to mend the profile '%s': %s", name,
+				profile->summary);
 		else if (profile->verdict != TPMGATE_YES)
 			advice_on_refusal(advice, input, profile);
 		return profile->verdict == TPMGATE_YES;
 	}
-	advice_add(advice, "there is no profile '%s': see --profile and $TPMGATE_PROFILES", name);
+	snprintf(advice_line(advice), ADVICE_SIZE,
+		"there is no profile '%s': see --profile and $TPMGATE_PROFILES", name);
 	return false;
 }
 
@@ -154,7 +155,7 @@ void advice_read(const struct advice_input *input, struct advice *ret_advice)
 	}
 	advice_on_groups(ret_advice, input->facts);
 	if (ret_advice->works)
-		advice_add(ret_advice,
+		snprintf(advice_line(ret_advice), ADVICE_SIZE,
 			"'%s' works. Try: TPM2TOOLS_TCTI=tpmgate: tpm2_getrandom --hex 8",
 			input->wanted);
 }

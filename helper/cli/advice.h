@@ -5,7 +5,7 @@
 #include "cli/facts.h"
 #include "cli/lists.h"
 
-#define ADVICE_MAX  12
+#define ADVICE_MAX  24
 #define ADVICE_SIZE 320
 
 struct advice {

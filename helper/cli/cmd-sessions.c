@@ -17,7 +17,7 @@ static void print_session(const struct tpmgate_session *session, const char *ind
 
 	snprintf(number, sizeof number, "%" PRIu32, session->uid);
 	if (localtime_r(&time, &local))
-		strftime(started, sizeof started, "%Y-%m-%d %H:%M:%S", &local);
+		(void)strftime(started, sizeof started, "%Y-%m-%d %H:%M:%S", &local);
 	printf("%s%-6" PRIu64 " %-10s pid %-8" PRId32 " %s  %s on %s\n", indent, session->session,
 		user ? user->pw_name : number, session->pid, started, session->profiles,
 		session->device);

@@ -194,6 +194,6 @@ enum cli_exit cmd_stdio(const struct cli *cli)
 	session = tpmgate_open(&cli->options, &message);
 	if (session < 0)
 		return cli_fail_call(session, &message);
-	signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGPIPE, SIG_IGN);
 	return stdio_pump(session);
 }

@@ -1,7 +1,5 @@
 #include "cli/facts.h"
 
-#include "common/cleanup.h"
-
 #include <glob.h>
 #include <grp.h>
 #include <pwd.h>
@@ -10,18 +8,24 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool facts_process_has(gid_t group)
+static bool facts_find(const gid_t *groups, int count, gid_t group)
 {
-	int count = getgroups(0, NULL);
-	CLEANUP_FREE gid_t *groups = count > 0 ? calloc((size_t)count, sizeof *groups) : NULL;
-
-	if (getegid() == group)
-		return true;
-	count = groups ? getgroups(count, groups) : 0;
 	for (int i = 0; i < count; i++)
 		if (groups[i] == group)
 			return true;
 	return false;
+}
+
+static bool facts_process_has(gid_t group)
+{
+	int count = getgroups(0, NULL);
+	gid_t *groups = count > 0 ? calloc((size_t)count, sizeof *groups) : NULL;
+	bool found = getegid() == group;
+
+	if (groups)
+		found |= facts_find(groups, getgroups(count, groups), group);
+	free(groups);
+	return found;
 }
 
 static bool facts_database_has(const char *user, gid_t primary, gid_t group)
@@ -29,17 +33,13 @@ static bool facts_database_has(const char *user, gid_t primary, gid_t group)
 	int count = 0;
 
 	getgrouplist(user, primary, NULL, &count); /* how many */
-	if (count <= 0)
-		return false;
 
-	CLEANUP_FREE gid_t *groups = calloc((size_t)count, sizeof *groups);
+	gid_t *groups = count > 0 ? calloc((size_t)count, sizeof *groups) : NULL;
+	bool found = groups && getgrouplist(user, primary, groups, &count) >= 0 &&
+		     facts_find(groups, count, group);
 
-	if (!groups || getgrouplist(user, primary, groups, &count) < 0)
-		return false;
-	for (int i = 0; i < count; i++)
-		if (groups[i] == group)
-			return true;
-	return false;
+	free(groups);
+	return found;
 }
 
 static struct facts_group facts_read_group(const char *name, const char *user, gid_t primary)
@@ -68,7 +68,7 @@ static int facts_read_number(const char *path)
 		return 0;
 	if (!fgets(line, sizeof line, file))
 		line[0] = '\0';
-	fclose(file);
+	(void)fclose(file);
 	return (int)strtol(line, NULL, 10);
 }
 

@@ -10,13 +10,13 @@ static void json_string(FILE *stream, const char *text)
 {
 	size_t left = strlen(text);
 
-	putc('"', stream);
+	fprintf(stream, "\"");
 	while (left > 0) {
 		uint32_t point = 0;
 		size_t length = text_decode(text, left, &point);
 
 		if (length == 0) {
-			fputs("\\ufffd", stream);
+			fprintf(stream, "\\ufffd");
 			length = 1;
 		} else if (point == '"' || point == '\\') {
 			fprintf(stream, "\\%c", (char)point);
@@ -24,35 +24,35 @@ static void json_string(FILE *stream, const char *text)
 			   point == 0x2029) {
 			fprintf(stream, "\\u%04" PRIx32, point);
 		} else {
-			fwrite(text, 1, length, stream);
+			fprintf(stream, "%.*s", (int)length, text);
 		}
 		text += length;
 		left -= length;
 	}
-	putc('"', stream);
+	fprintf(stream, "\"");
 }
 
 static void json_key(struct json *json, const char *key)
 {
 	if (json->comma)
-		putc(',', json->stream);
+		fprintf(json->stream, ",");
 	json->comma = true;
 	if (key) {
 		json_string(json->stream, key);
-		putc(':', json->stream);
+		fprintf(json->stream, ":");
 	}
 }
 
 void json_open(struct json *json, const char *key, char bracket)
 {
 	json_key(json, key);
-	putc(bracket, json->stream);
+	fprintf(json->stream, "%c", bracket);
 	json->comma = false;
 }
 
 void json_close(struct json *json, char bracket)
 {
-	putc(bracket, json->stream);
+	fprintf(json->stream, "%c", bracket);
 	json->comma = true;
 }
 
@@ -62,7 +62,7 @@ void json_text(struct json *json, const char *key, const char *text)
 	if (text)
 		json_string(json->stream, text);
 	else
-		fputs("null", json->stream);
+		fprintf(json->stream, "null");
 }
 
 void json_number(struct json *json, const char *key, int64_t number)
@@ -74,5 +74,5 @@ void json_number(struct json *json, const char *key, int64_t number)
 void json_bool(struct json *json, const char *key, bool value)
 {
 	json_key(json, key);
-	fputs(value ? "true" : "false", json->stream);
+	fprintf(json->stream, "%s", value ? "true" : "false");
 }

@@ -25,10 +25,9 @@ struct verb {
 static const struct verb verbs[] = {
 	{"status", "", 0, true, cmd_status,
 		"what works here, what does not, and what to do about it",
-		"Shows the broker, the TPMs, what you may do and why not more, your groups and "
-		"your\n"
-		"open sessions, and what to do next. Ends with 4 where there is no broker or no "
-		"TPM.\n"},
+		"Shows the broker, the TPMs, what you may do and why not more, your groups\n"
+		"and open sessions, and what to do next. Ends with 4 where there is no broker or\n"
+		"no TPM.\n"},
 	{"profiles", "", 0, true, cmd_profiles, "what a session may do, and which you may have",
 		"Lists the profiles: whether you may have them, and what each allows.\n"},
 	{"devices", "", 0, true, cmd_devices, "the TPMs of this machine",
@@ -36,13 +35,11 @@ static const struct verb verbs[] = {
 	{"sessions", "", 0, true, cmd_sessions, "your open sessions",
 		"Lists your open sessions; as root everybody's.\n"},
 	{"revoke", "ID", 1, false, cmd_revoke, "end an open session",
-		"Ends the session with this number, which `tpmgate sessions` shows. Its program "
-		"gets\n"
-		"errors from then on.\n"},
+		"Ends the session with this number, which `tpmgate sessions` shows. Its\n"
+		"program gets errors from then on.\n"},
 	{"stdio", "", 0, false, cmd_stdio, "a session on standard input and output",
-		"Opens a session; reads TPM commands from standard input and writes the responses "
-		"to\n"
-		"standard output. For programs that know tpm2-tss's cmd TCTI:\n"
+		"Opens a session; reads TPM commands from standard input and writes the\n"
+		"responses to standard output. For programs that know tpm2-tss's cmd TCTI:\n"
 		"\n"
 		"  TPM2TOOLS_TCTI=\"cmd:tpmgate stdio --profile keys\" tpm2_getrandom --hex 8\n"
 		"\n"
@@ -51,8 +48,8 @@ static const struct verb verbs[] = {
 
 static const char options_help[] =
 	"Options:\n"
-	"      --profile P[+P...]  what the session may do (default: $TPMGATE_PROFILES, then "
-	"keys)\n"
+	"      --profile P[+P...]  what the session may do (default: $TPMGATE_PROFILES,\n"
+	"                          then keys)\n"
 	"      --device NAME       the TPM (default: the broker's first; see tpmgate devices)\n"
 	"      --no-interaction    never ask for a password\n"
 	"      --socket PATH       the broker's socket (default: $TPMGATE_SOCKET, then\n"
@@ -85,13 +82,13 @@ static const struct option options[] = {
 
 enum cli_exit cli_fail(enum cli_exit code, const char *format, ...)
 {
+	char text[2 * TPMGATE_MESSAGE_SIZE];
 	va_list arguments;
 
-	fputs("tpmgate: ", stderr);
 	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
+	(void)vsnprintf(text, sizeof text, format, arguments);
 	va_end(arguments);
-	putc('\n', stderr);
+	fprintf(stderr, "tpmgate: %s\n", text);
 	return code;
 }
 
@@ -251,6 +248,6 @@ int main(int argc, char **argv)
 	enum cli_exit code = run(argc, argv);
 
 	if (fflush(stdout) != 0 || ferror(stdout))
-		return cli_fail(CLI_FAILED, "cannot write to standard output: %s", strerror(errno));
+		code = cli_fail(CLI_FAILED, "cannot write to standard output: %s", strerror(errno));
 	return (int)code;
 }

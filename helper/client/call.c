@@ -33,7 +33,7 @@ int call_fail(struct tpmgate_message *message, int error, const char *format, ..
 	if (!message)
 		return error;
 	va_start(arguments, format);
-	vsnprintf(text, sizeof text, format, arguments);
+	(void)vsnprintf(text, sizeof text, format, arguments);
 	va_end(arguments);
 	text_clean(text, sizeof text, message->text, sizeof message->text);
 	return error;
@@ -55,9 +55,8 @@ static int call_fail_connect(const char *path, int number, struct tpmgate_messag
 	case EACCES:
 	case EPERM:
 		return call_fail(message, TPMGATE_E_NO_BROKER,
-			"cannot reach the tpmgate broker at %s: %m. The socket has mode 0666 and "
-			"its "
-			"directory 0755; is this program confined?",
+			"cannot reach the tpmgate broker at %s: %m. The socket should be open to "
+			"everybody (mode 0666, directory 0755); is this program confined?",
 			path);
 	case EAGAIN:
 		return call_fail(message, TPMGATE_E_TIMEOUT,
@@ -102,7 +101,7 @@ static int call_connect(
 		return call_fail_connect(path, errno, message);
 	for (;;) {
 		int left = deadline_left(deadline);
-		struct timeval limit = {.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000};
+		struct timeval limit = {.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000L};
 
 		/* A full backlog blocks a Unix connect(), and poll() cannot wait for it. Zero would
 		 * mean "for ever". */
@@ -224,7 +223,7 @@ static int call_exchange(int fd, const char *path, uint8_t *bytes, struct deadli
 	bool nonce_seen = false;
 
 	for (;;) {
-		struct call_packet packet;
+		struct call_packet packet = {.fd = -1};
 		struct protocol_nonce nonce;
 		int r = call_receive(fd, bytes, PROTOCOL_REPLY_MAX, deadline, &packet);
 
@@ -270,9 +269,8 @@ static int call_fail_status(
 
 	if (reply->status == PROTOCOL_BAD_VERSION)
 		return call_fail(message, TPMGATE_E_PROTOCOL,
-			"the tpmgate broker at %s speaks versions %u to %u of the protocol, and "
-			"this "
-			"program version %u: update the older one",
+			"the tpmgate broker at %s speaks versions %u to %u of the protocol, this "
+			"program speaks version %u: update the older one",
 			path, reply->version_min, reply->version_max, PROTOCOL_VERSION);
 	if (reply->status >= sizeof refusals / sizeof *refusals || !refusals[reply->status].error)
 		return call_fail(message, TPMGATE_E_PROTOCOL,
@@ -300,17 +298,16 @@ static int call_check_session(
 	return 0;
 }
 
-int call_broker(const char *path, const struct protocol_request *request, size_t item_size,
-	struct deadline deadline, struct tpmgate_message *message, struct call_reply *ret_reply)
+/* BYTES has room for the largest packet, stays the caller's, and has the reply's items. */
+static int call_run(const char *path, const struct protocol_request *request, size_t item_size,
+	struct deadline deadline, struct tpmgate_message *message, uint8_t *bytes,
+	struct call_reply *ret_reply)
 {
 	struct call_packet packet = {.fd = -1};
-	struct call_reply reply;
-	CLEANUP_FREE uint8_t *bytes = malloc(PROTOCOL_REPLY_MAX);
+	struct call_reply reply = {.fd = -1};
 	CLEANUP_FD int fd = -1;
 	int r;
 
-	if (!bytes)
-		return call_fail(message, TPMGATE_E_MEMORY, "out of memory");
 	r = call_connect(path, deadline, message, &fd);
 	if (r < 0)
 		return r;
@@ -325,9 +322,8 @@ int call_broker(const char *path, const struct protocol_request *request, size_t
 
 	if (packet.fds_cut)
 		return call_fail(message, TPMGATE_E_FAILED,
-			"the session's descriptor could not be received: too many open files in "
-			"this "
-			"process");
+			"the session's descriptor could not be received: this process has too many "
+			"open files");
 	if (packet.cut || protocol_reply_decode(
 				  bytes, packet.size, item_size, &reply.header, &reply.items) < 0)
 		return call_fail(message, TPMGATE_E_PROTOCOL,
@@ -345,10 +341,25 @@ int call_broker(const char *path, const struct protocol_request *request, size_t
 		return call_fail(message, TPMGATE_E_PROTOCOL,
 			"the tpmgate broker at %s sent a descriptor that nobody asked for", path);
 	}
-	reply.packet = bytes;
-	bytes = NULL;
 	reply.fd = TAKE_FD(session);
 	*ret_reply = reply;
+	return 0;
+}
+
+int call_broker(const char *path, const struct protocol_request *request, size_t item_size,
+	struct deadline deadline, struct tpmgate_message *message, struct call_reply *ret_reply)
+{
+	uint8_t *bytes = malloc(PROTOCOL_REPLY_MAX);
+	int r;
+
+	if (!bytes)
+		return call_fail(message, TPMGATE_E_MEMORY, "out of memory");
+	r = call_run(path, request, item_size, deadline, message, bytes, ret_reply);
+	if (r != 0) {
+		free(bytes);
+		return r;
+	}
+	ret_reply->packet = bytes;
 	return 0;
 }
 

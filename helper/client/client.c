@@ -66,9 +66,8 @@ static int client_check_options(
 	for (size_t i = sizeof *options; i < options->size; i++)
 		if (bytes[i] != 0)
 			return call_fail(message, TPMGATE_E_ARGUMENT,
-				"the program uses options that this libtpmgate does not know: it "
-				"needs "
-				"a newer one");
+				"the program uses options that this libtpmgate does not know; a "
+				"newer one is needed");
 	return 0;
 }
 
@@ -85,7 +84,7 @@ static int client_copy(const char *text, const char *what, char *field, size_t s
 		if (text[i] <= ' ' || text[i] > '~')
 			return call_fail(message, TPMGATE_E_ARGUMENT,
 				"%s has a character that no name has: '%s'", what, text);
-	memcpy(field, text, length);
+	memcpy(field, text, length + 1);
 	return 0;
 }
 
@@ -104,7 +103,7 @@ static int client_call(const struct tpmgate_options *options, struct protocol_re
 int tpmgate_open(const struct tpmgate_options *options, struct tpmgate_message *message)
 {
 	struct protocol_request request = protocol_request_new(PROTOCOL_OPEN);
-	struct call_reply reply;
+	struct call_reply reply = {.fd = -1};
 	int r = client_check_options(options, message);
 
 	if (r == 0)
@@ -148,7 +147,7 @@ int tpmgate_profiles(const struct tpmgate_options *options,
 	struct tpmgate_message *message)
 {
 	struct protocol_profile item;
-	struct call_reply reply;
+	struct call_reply reply = {.fd = -1};
 	int r = client_list(options, PROTOCOL_PROFILES, sizeof item, message, &reply);
 
 	if (r < 0)
@@ -180,7 +179,7 @@ int tpmgate_devices(const struct tpmgate_options *options,
 	struct tpmgate_message *message)
 {
 	struct protocol_device item;
-	struct call_reply reply;
+	struct call_reply reply = {.fd = -1};
 	int r = client_list(options, PROTOCOL_DEVICES, sizeof item, message, &reply);
 
 	if (r < 0)
@@ -215,7 +214,7 @@ int tpmgate_sessions(const struct tpmgate_options *options,
 	struct tpmgate_message *message)
 {
 	struct protocol_session item;
-	struct call_reply reply;
+	struct call_reply reply = {.fd = -1};
 	int r = client_list(options, PROTOCOL_SESSIONS, sizeof item, message, &reply);
 
 	if (r < 0)
@@ -246,7 +245,7 @@ int tpmgate_revoke(
 	const struct tpmgate_options *options, uint64_t session, struct tpmgate_message *message)
 {
 	struct protocol_request request = protocol_request_new(PROTOCOL_REVOKE);
-	struct call_reply reply;
+	struct call_reply reply = {.fd = -1};
 	int r = client_check_options(options, message);
 
 	request.session = session;

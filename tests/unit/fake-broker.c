@@ -25,10 +25,10 @@ void fake_broker_init(struct fake_broker *broker)
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 	memset(broker, 0, sizeof *broker);
-	strcpy(broker->directory, "/tmp/tpmgate-test-XXXXXX");
+	snprintf(broker->directory, sizeof broker->directory, "/tmp/tpmgate-test-XXXXXX");
 	MUST(mkdtemp(broker->directory) != NULL);
 	snprintf(broker->path, sizeof broker->path, "%s/broker.sock", broker->directory);
-	strcpy(address.sun_path, broker->path);
+	snprintf(address.sun_path, sizeof address.sun_path, "%s", broker->path);
 	broker->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	MUST(broker->listen_fd >= 0);
 	MUST(bind(broker->listen_fd, (struct sockaddr *)&address, sizeof address) == 0);

@@ -187,6 +187,7 @@ static void test_socket_of_another_type_is_a_protocol_error(void **state)
 	assert_int_equal(listen(fd, 1), 0);
 	options.socket = address.sun_path;
 	assert_int_equal(tpmgate_open(&options, &message), TPMGATE_E_PROTOCOL);
+	options.socket = broker.path;
 	unlink(address.sun_path);
 	close(fd);
 }
@@ -219,7 +220,7 @@ static void test_full_backlog_times_out(void **state)
 	long before;
 
 	(void)state;
-	strcpy(address.sun_path, broker.path);
+	snprintf(address.sun_path, sizeof address.sun_path, "%s", broker.path);
 	assert_int_equal(listen(broker.listen_fd, 0), 0);
 	for (;;) {
 		assert_in_range(count, 0, 3);

@@ -177,7 +177,9 @@ static void test_empty_list_is_no_error(void **state)
 static void test_items_texts_are_terminated_and_cleaned(void **state)
 {
 	struct protocol_profile item;
-	char expected[300] = "[";
+	char name[sizeof item.name] = "";
+	char summary[sizeof item.summary] = "";
+	char expected[300];
 
 	(void)state;
 	memset(&item, 'a', sizeof item);
@@ -186,10 +188,10 @@ static void test_items_texts_are_terminated_and_cleaned(void **state)
 	fake_broker_reply(&broker, PROTOCOL_PROFILES, PROTOCOL_OK, "");
 	fake_broker_item(&broker, &item, sizeof item, sizeof item);
 	assert_int_equal(list_profiles(), 0);
-	memset(expected + 1, 'a', sizeof item.name - 1);
-	strcpy(expected + sizeof item.name, " 1  ");
-	memset(expected + strlen(expected), 'a', sizeof item.summary - 2);
-	strcat(expected, "]");
+	memset(name, 'a', sizeof name - 1); /* cut for the NUL */
+	memset(summary, 'a', sizeof summary - 1);
+	summary[0] = ' ';
+	snprintf(expected, sizeof expected, "[%s 1 %s]", name, summary);
 	assert_string_equal(seen.text, expected);
 }
 

@@ -308,7 +308,7 @@ static void test_end_of_the_session_is_no_connection(void **state)
 
 static void test_error_of_the_descriptor_is_an_io_error(void **state)
 {
-	TSS2_TCTI_POLL_HANDLE handle;
+	TSS2_TCTI_POLL_HANDLE handle = {.fd = -1};
 	uint8_t response[100];
 	size_t count = 1;
 	size_t size = sizeof response;
@@ -327,7 +327,7 @@ static void test_error_of_the_descriptor_is_an_io_error(void **state)
 
 static void test_non_blocking_descriptor_works(void **state)
 {
-	TSS2_TCTI_POLL_HANDLE handle;
+	TSS2_TCTI_POLL_HANDLE handle = {.fd = -1};
 	size_t count = 1;
 
 	(void)state;
@@ -389,7 +389,7 @@ static void test_what_is_not_offered(void **state)
 
 static void assert_bad_context(void)
 {
-	TSS2_TCTI_POLL_HANDLE handle;
+	TSS2_TCTI_POLL_HANDLE handle = {.fd = -1};
 	uint8_t response[100];
 	size_t size = sizeof response;
 

@@ -69,7 +69,7 @@ static struct json json_begin(void)
 
 static void assert_json(struct json *json, const char *expected)
 {
-	fclose(json->stream);
+	assert_int_equal(fclose(json->stream), 0);
 	assert_string_equal(written, expected);
 	free(written);
 }
