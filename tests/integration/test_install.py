@@ -47,7 +47,7 @@ class Install(TestCase):
         files |= {f"{libraries}/{name}.{version}" for version in LIBRARY_VERSIONS
                   for name in ("libtpmgate", "libtss2-tcti-tpmgate")}
         files |= {f"{manual}/man{page[-1]}/{page}" for page in (
-            "tpmgate.1", "libtpmgate.3", "tpmgate.conf.5", "tpmgate-profile.5", "tss2-tcti-tpmgate.7",
+            "tpmgate.1", "libtpmgate.3", "tpmgate.conf.5", "tpmgate-profile.5", "libtss2-tcti-tpmgate.7",
             "tpmgate-broker.8")}
         files |= {f"{documents}/{name}" for name in (
             "README.md", "NEWS.md", "SECURITY.md", "architecture.md", "protocol.md", "hacking.md",
