@@ -401,7 +401,6 @@ static struct filter_verdict check_parameters(const struct filter_question *q)
 	case TPM_CC_SEQUENCE_COMPLETE:
 		return check_ticket_hierarchy(parameters[1].number);
 	case TPM_CC_HASH:
-		return check_ticket_hierarchy(parameters[2].number);
 	case TPM_CC_LOAD_EXTERNAL:
 		return check_ticket_hierarchy(parameters[2].number);
 	case TPM_CC_HIERARCHY_CONTROL: /* the platform's hierarchies are nobody's here */
