@@ -1,0 +1,213 @@
+/*
+ * Owns: the parts, made and freed in order, and the two things that change while it runs: settings
+ * (replaced as a whole by a reload) and the time since anything happened.
+ */
+#include "broker/broker.h"
+
+#include "broker/log.h"
+
+#include <errno.h>
+#include <gio/gio.h>
+#include <unistd.h>
+
+/* What a reload reads, in a thread: files may be on a slow disk, groups in a slow directory. */
+struct settings {
+	struct config_paths paths;
+	struct config config; /* in: what counts now; out: what counts from here on */
+	struct profile_set *profiles;
+	GPtrArray *problems;
+};
+
+static void settings_free(gpointer data)
+{
+	struct settings *settings = data;
+
+	config_done(&settings->config);
+	profile_set_unref(settings->profiles);
+	g_ptr_array_unref(settings->problems);
+	g_free(settings);
+}
+
+static void settings_load_profiles(struct settings *settings)
+{
+	g_auto(GStrv) directories = config_profile_dirs(&settings->paths);
+
+	settings->profiles = profile_set_load(
+		(const char *const *)directories, &settings->config, settings->problems);
+}
+
+static void settings_load(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+{
+	struct settings *settings = data;
+	struct config config;
+	char *problem;
+
+	(void)source;
+	(void)cancellable;
+	if (config_load(&settings->paths, &config, &problem)) {
+		config_done(&settings->config);
+		settings->config = config;
+	} else {
+		g_ptr_array_add(settings->problems,
+			g_strdup_printf("the configuration stays as it was: %s", problem));
+		g_free(problem);
+	}
+	settings_load_profiles(settings);
+	g_task_return_boolean(task, TRUE);
+}
+
+static void broker_log_problems(const GPtrArray *problems)
+{
+	for (guint i = 0; i < problems->len; i++)
+		log_event(LOG_BROKER, G_LOG_LEVEL_WARNING, NULL, "%s",
+			(const char *)g_ptr_array_index(problems, i));
+}
+
+static void broker_on_reloaded(GObject *source, GAsyncResult *result, gpointer data)
+{
+	struct settings *settings = g_task_get_task_data(G_TASK(result));
+	struct broker *broker = data;
+	struct config old;
+
+	(void)source;
+	if (!g_task_propagate_boolean(G_TASK(result), NULL))
+		return; /* the broker is gone */
+	old = broker->config;
+	broker->config = settings->config;
+	settings->config = old;
+	profile_set_unref(broker->profiles);
+	broker->profiles = g_steal_pointer(&settings->profiles);
+	broker_log_problems(settings->problems);
+	log_event(LOG_BROKER, G_LOG_LEVEL_MESSAGE, NULL, "configuration read again: %u profiles",
+		profile_set_count(broker->profiles));
+	broker->reloading = false;
+	notify_ready(broker->notify);
+	if (broker->reload_again)
+		broker_reload(broker);
+}
+
+void broker_reload(struct broker *broker)
+{
+	struct settings *settings;
+	GTask *task;
+
+	broker->reload_again = broker->reloading;
+	if (broker->reloading)
+		return;
+	broker->reloading = true;
+	notify_reloading(broker->notify);
+	settings = g_new0(struct settings, 1);
+	settings->paths = broker->options.paths;
+	settings->config = config_copy(&broker->config);
+	settings->problems = g_ptr_array_new_with_free_func(g_free);
+	task = g_task_new(NULL, broker->reload_cancellable, broker_on_reloaded, broker);
+	g_task_set_task_data(task, settings, settings_free);
+	g_task_run_in_thread(task, settings_load);
+	g_object_unref(task);
+}
+
+static gboolean broker_on_idle(gpointer data)
+{
+	struct broker *broker = data;
+
+	broker->idle_timer = 0;
+	broker->idle(broker->idle_context);
+	return G_SOURCE_REMOVE;
+}
+
+void broker_touch(struct broker *broker)
+{
+	g_clear_handle_id(&broker->idle_timer, g_source_remove);
+	if (broker->options.idle_exit > 0 && account_connections(broker->account) == 0 &&
+		account_sessions(broker->account) == 0)
+		broker->idle_timer = g_timeout_add_seconds(
+			(guint)broker->options.idle_exit, broker_on_idle, broker);
+}
+
+static void broker_on_session_ended(void *context)
+{
+	broker_touch(context);
+}
+
+static void broker_on_device_gone(void *context, const char *name)
+{
+	struct broker *broker = context;
+
+	if (broker->sessions)
+		session_list_revoke_device(broker->sessions, name);
+}
+
+static bool broker_load_settings(struct broker *broker, char **ret_problem)
+{
+	g_auto(GStrv) directories = config_profile_dirs(&broker->options.paths);
+	g_autoptr(GPtrArray) problems = g_ptr_array_new_with_free_func(g_free);
+
+	if (!config_load(&broker->options.paths, &broker->config, ret_problem))
+		return false;
+	broker->profiles =
+		profile_set_load((const char *const *)directories, &broker->config, problems);
+	broker_log_problems(problems);
+	if (profile_set_count(broker->profiles) == 0)
+		log_event(LOG_BROKER, G_LOG_LEVEL_WARNING, NULL,
+			"there is no profile, so there will be no session");
+	return true;
+}
+
+static bool broker_start(struct broker *broker, char **ret_problem)
+{
+	const char *socket;
+
+	if (access(broker->options.relay, X_OK) < 0) {
+		*ret_problem = g_strdup_printf("cannot execute the relay %s: %s (see --relay)",
+			broker->options.relay, g_strerror(errno));
+		return false;
+	}
+	if (!broker_load_settings(broker, ret_problem))
+		return false;
+	broker->devices =
+		device_list_new(broker->options.tpm, broker_on_device_gone, broker, ret_problem);
+	if (!broker->devices)
+		return false;
+	socket = device_list_socket(broker->devices);
+	if (socket)
+		broker->stream = stream_new(socket, STREAM_WAIT_MS);
+	broker->account = account_new();
+	broker->authz = authz_new(broker->options.polkit);
+	broker->subuid = subuid_new();
+	broker->notify = notify_new(broker->options.notify_address);
+	broker->sessions = session_list_new(broker->options.relay, broker->account, broker->notify,
+		broker->stream, broker_on_session_ended, broker);
+	return true;
+}
+
+struct broker *broker_new(const struct broker_options *options, char **ret_problem)
+{
+	struct broker *broker = g_new0(struct broker, 1);
+
+	broker->options = *options;
+	broker->reload_cancellable = g_cancellable_new();
+	if (!broker_start(broker, ret_problem)) {
+		broker_free(broker);
+		return NULL;
+	}
+	return broker;
+}
+
+void broker_free(struct broker *broker)
+{
+	if (!broker)
+		return;
+	g_cancellable_cancel(broker->reload_cancellable);
+	g_object_unref(broker->reload_cancellable);
+	g_clear_handle_id(&broker->idle_timer, g_source_remove);
+	session_list_free(broker->sessions);
+	notify_free(broker->notify);
+	subuid_free(broker->subuid);
+	authz_free(broker->authz);
+	stream_free(broker->stream);
+	device_list_free(broker->devices);
+	account_free(broker->account);
+	profile_set_unref(broker->profiles);
+	config_done(&broker->config);
+	g_free(broker);
+}

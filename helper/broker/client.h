@@ -1,0 +1,67 @@
+#pragma once
+/*
+ * One connection: its request, what has become of it, and its one reply.
+ *
+ *	REQUEST --packet--> WORKING --reply--> (freed)
+ *	                     |   ^
+ *	                     v   | the nonce came back
+ *	                    NONCE
+ *
+ * A hang-up in any state frees the client and all that was begun for it.
+ */
+#include "broker/broker.h"
+#include "broker/identity.h"
+#include "broker/permit.h"
+
+enum client_state {
+	CLIENT_REQUEST = 0,
+	CLIENT_WORKING,
+	CLIENT_NONCE,
+};
+
+struct client;
+
+typedef void (*client_permitted)(struct client *client, enum permit_verdict verdict,
+	const struct permit_item *item, const char *problem);
+
+struct client {
+	struct broker *broker;
+	int fd;
+	struct identity identity;
+	struct protocol_request request; /* from WORKING on */
+	enum client_state state;
+	guint watch;
+	guint deadline;
+	bool described;
+	struct permit *permit;
+	client_permitted permitted;
+	/* what the request's own file keeps, and how it gives up */
+	void *work;
+	void (*abort)(struct client *client);
+};
+
+/*
+ * Serves the connection FD of IDENTITY, which account_enter() counted. All of it is the client's
+ * from here on.
+ */
+void client_new(struct broker *broker, int fd, const struct identity *identity);
+
+/* Ends the connection with a reply. The client is gone afterwards. */
+void client_refuse(struct client *client, enum protocol_status status, const char *format, ...)
+	G_GNUC_PRINTF(3, 4);
+void client_reply_items(struct client *client, const void *items, uint32_t count, uint32_t size);
+void client_reply_session(struct client *client, uint64_t session, int fd); /* FD: -1 for none */
+
+/*
+ * Asks whether the client may have REQUEST, whose `identity` is filled in here. PERMITTED is called
+ * once, unless the client is gone before.
+ */
+void client_authorize(
+	struct client *client, const struct permit_request *request, client_permitted permitted);
+
+/* What the requests are made of: each replies, now or later. */
+void open_start(struct client *client);
+void facts_profiles(struct client *client);
+void facts_devices(struct client *client);
+void facts_sessions(struct client *client);
+void revoke_start(struct client *client);

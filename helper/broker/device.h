@@ -1,0 +1,43 @@
+#pragma once
+/*
+ * The TPMs that sessions can have. The only file that knows libudev.
+ */
+#include "common/policy.h"
+#include "common/protocol.h"
+
+#include <glib.h>
+#include <stdbool.h>
+
+struct device {
+	char name[sizeof((struct protocol_device *)0)->name];
+	char path[sizeof((struct protocol_device *)0)->path];
+	char description[sizeof((struct protocol_device *)0)->description];
+	unsigned number;             /* N of tpmrmN; the lowest is the default */
+	enum policy_backend backend; /* POLICY_BACKEND_STREAM: see stream.h */
+};
+
+struct device_list;
+
+/* NAME was removed: what its sessions have leads nowhere. */
+typedef void (*device_gone)(void *context, const char *name);
+
+/*
+ * SPEC is empty for the TPMs that udev knows, a path of a device node, or "unix:PATH". Returns NULL
+ * and *ret_problem for anything else.
+ */
+struct device_list *device_list_new(
+	const char *spec, device_gone gone, void *context, char **ret_problem);
+void device_list_free(struct device_list *list);
+
+/* The socket of "unix:PATH"; NULL where TPMs are device nodes. */
+const char *device_list_socket(const struct device_list *list);
+
+guint device_list_count(const struct device_list *list);
+const struct device *device_list_get(const struct device_list *list, guint i); /* 0: the default */
+
+/* NAME, or the default where it is empty. Returns NULL and *ret_problem, which the caller frees. */
+const struct device *device_list_find(
+	const struct device_list *list, const char *name, char **ret_problem);
+
+/* Opens a device node. Returns the descriptor, or a negative errno and *ret_problem. */
+int device_open(const struct device *device, char **ret_problem);

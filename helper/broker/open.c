@@ -1,0 +1,271 @@
+/*
+ * OPEN, from the names in the request to the descriptor in the reply:
+ *
+ *	resolve profiles and device, look at the limits
+ *	  --> authorize --> (a TPM behind a socket: wait for it) --> open --> start a relay -->
+ *reply | refused: look up the user's name for the advice --> reply
+ *
+ * Each arrow may take its time, and the client's hang-up ends all of it.
+ */
+#include "broker/client.h"
+
+#include "broker/advice.h"
+#include "broker/name.h"
+#include "common/cleanup.h"
+
+#include <string.h>
+
+struct open_work {
+	struct client *client;
+	struct profile_set *set; /* keeps the profiles */
+	const struct profile *profiles[POLICY_MAX];
+	size_t profile_count;
+	char names[sizeof((struct protocol_session *)0)->profiles];
+	struct permit_item items[POLICY_MAX];
+	struct device device; /* a copy: the list may change while somebody types a password */
+	struct stream_wait *wait;
+	struct session *session; /* that is being started */
+	struct name_lookup *lookup;
+	/* the refusal that waits for the user's name */
+	struct advice advice;
+	char *problem;
+};
+
+static void open_free(struct client *client)
+{
+	struct open_work *work = client->work;
+
+	stream_cancel(work->wait);
+	if (work->session)
+		session_abandon(work->session);
+	name_cancel(work->lookup);
+	profile_set_unref(work->set);
+	g_free(work->problem);
+	g_free(work);
+}
+
+/* Returns whether the client may have one more session; if not, it has been refused. */
+static bool open_check_limits(struct client *client)
+{
+	const struct broker *broker = client->broker;
+
+	switch (account_may_open(broker->account, &broker->config, client->identity.peer.uid)) {
+	case ACCOUNT_WITHIN:
+		return true;
+	case ACCOUNT_E_UID:
+		client_refuse(client, PROTOCOL_LIMIT,
+			"you have %u sessions open, as many as one user may have "
+			"(MaxSessionsPerUser= of tpmgate.conf); end one first, 'tpmgate sessions' "
+			"lists them",
+			broker->config.max_sessions_per_user);
+		return false;
+	case ACCOUNT_E_TOTAL:
+	default:
+		client_refuse(client, PROTOCOL_LIMIT,
+			"%u sessions are open, as many as there may be (MaxSessions= of "
+			"tpmgate.conf); try again later",
+			broker->config.max_sessions);
+		return false;
+	}
+}
+
+static void open_on_started(
+	void *context, const struct protocol_session *facts, int client_fd, const char *problem)
+{
+	struct open_work *work = context;
+
+	work->session = NULL;
+	if (!facts)
+		client_refuse(work->client, PROTOCOL_FAILED,
+			"the session did not start: %s; the broker's log has more", problem);
+	else
+		client_reply_session(work->client, facts->session, client_fd);
+}
+
+static struct session_order open_order(const struct open_work *work, int tpm)
+{
+	const struct client *client = work->client;
+	const struct config *config = &client->broker->config;
+	struct session_order order = {
+		.facts = {.uid = client->identity.peer.uid, .pid = client->identity.peer.pid},
+		.image = policy_image_new(),
+		.tpm = tpm,
+		.holds_stream = work->device.backend == POLICY_BACKEND_STREAM,
+	};
+
+	g_strlcpy(order.facts.profiles, work->names, sizeof order.facts.profiles);
+	g_strlcpy(order.facts.device, work->device.name, sizeof order.facts.device);
+	order.image.backend = (uint32_t)work->device.backend;
+	order.image.idle_seconds = config->idle_timeout;
+	order.image.lifetime_seconds = config->max_lifetime;
+	order.image.policy_count = (uint32_t)work->profile_count;
+	for (size_t i = 0; i < work->profile_count; i++)
+		order.image.policies[i] = work->profiles[i]->policy;
+	return order;
+}
+
+/* TPM is an open descriptor of the device; for a stream, the stream is held. */
+static void open_start_session(struct open_work *work, int tpm)
+{
+	struct broker *broker = work->client->broker;
+	struct session_order order = open_order(work, tpm);
+	g_autofree char *problem = NULL;
+
+	/* others may have opened sessions since the question was asked */
+	if (account_may_open(broker->account, &broker->config, work->client->identity.peer.uid) ==
+		ACCOUNT_WITHIN)
+		work->session =
+			session_start(broker->sessions, &order, open_on_started, work, &problem);
+	if (work->session)
+		return;
+	if (order.holds_stream)
+		stream_release(broker->stream);
+	if (problem)
+		client_refuse(work->client, PROTOCOL_FAILED, "%s", problem);
+	else
+		open_check_limits(work->client);
+}
+
+static void open_on_stream(void *context, enum stream_result result, int fd, const char *problem)
+{
+	struct open_work *work = context;
+	CLEANUP_FD int tpm = fd;
+
+	work->wait = NULL;
+	if (result == STREAM_GRANTED)
+		open_start_session(work, tpm);
+	else if (result == STREAM_E_BUSY)
+		client_refuse(work->client, PROTOCOL_BUSY,
+			"the TPM at %s serves one session at a time and has had another one for %d "
+			"seconds; try again later",
+			work->device.path, STREAM_WAIT_MS / 1000);
+	else
+		client_refuse(work->client, PROTOCOL_NO_DEVICE,
+			"cannot reach the TPM at %s: %s; does it run?", work->device.path, problem);
+}
+
+static void open_device(struct open_work *work)
+{
+	g_autofree char *problem = NULL;
+
+	if (work->device.backend == POLICY_BACKEND_STREAM) {
+		work->wait = stream_acquire(work->client->broker->stream, open_on_stream, work);
+		return;
+	}
+
+	CLEANUP_FD int tpm = device_open(&work->device, &problem);
+
+	if (tpm < 0)
+		client_refuse(work->client, PROTOCOL_NO_DEVICE, "%s", problem);
+	else
+		open_start_session(work, tpm);
+}
+
+static void open_refuse(struct open_work *work)
+{
+	g_autofree char *text = advice_text(&work->advice);
+
+	client_refuse(work->client, advice_status(work->advice.verdict), "%s", text);
+}
+
+static void open_on_name(void *context, const char *name)
+{
+	struct open_work *work = context;
+
+	work->lookup = NULL;
+	work->advice.user = name;
+	open_refuse(work);
+}
+
+/* The group that would have let the client in; NULL for the sandbox's item, which has none. */
+static const char *open_group(const struct open_work *work, const struct permit_item *item)
+{
+	const struct profile *profile = profile_set_find(work->set, item->name);
+
+	return profile && item->action == profile->action ? profile->group_name : NULL;
+}
+
+static void open_on_permitted(struct client *client, enum permit_verdict verdict,
+	const struct permit_item *item, const char *problem)
+{
+	struct open_work *work = client->work;
+
+	if (verdict == PERMIT_YES) {
+		open_device(work);
+		return;
+	}
+	work->problem = g_strdup(problem);
+	work->advice = (struct advice){
+		.verdict = verdict,
+		.name = item->name,
+		.action = item->action,
+		.sandbox = client->identity.sandbox[0] ? client->identity.sandbox : NULL,
+		.problem = work->problem,
+		.group = open_group(work, item),
+		.uid = client->identity.peer.uid,
+	};
+	if (advice_names_user(&work->advice))
+		work->lookup = name_find(client->identity.peer.uid, open_on_name, work);
+	else
+		open_refuse(work);
+}
+
+static void open_authorize(struct open_work *work)
+{
+	for (size_t i = 0; i < work->profile_count; i++) {
+		const struct profile *profile = work->profiles[i];
+
+		work->items[i] = (struct permit_item){
+			.name = profile->name,
+			.action = profile->action,
+			.groups = profile->groups,
+			.group_count = profile->group_count,
+		};
+		if (i > 0)
+			g_strlcat(work->names, "+", sizeof work->names);
+		g_strlcat(work->names, profile->name, sizeof work->names);
+	}
+	client_authorize(work->client,
+		&(struct permit_request){
+			.items = work->items,
+			.item_count = work->profile_count,
+			.names = work->names,
+			.device = work->device.name,
+			.interactive = work->client->request.flags & PROTOCOL_INTERACTIVE,
+		},
+		open_on_permitted);
+}
+
+void open_start(struct client *client)
+{
+	struct open_work *work = g_new0(struct open_work, 1);
+	g_autofree char *problem = NULL;
+	const struct device *device;
+	bool unknown;
+
+	work->client = client;
+	work->set = profile_set_ref(client->broker->profiles);
+	client->work = work;
+	client->abort = open_free;
+	work->profile_count = profile_set_resolve(
+		work->set, client->request.profiles, work->profiles, &unknown, &problem);
+	if (work->profile_count == 0) {
+		client_refuse(client, unknown ? PROTOCOL_NO_PROFILE : PROTOCOL_BAD_REQUEST, "%s",
+			problem);
+		return;
+	}
+	device = device_list_find(client->broker->devices, client->request.device, &problem);
+	if (!device) {
+		client_refuse(client, PROTOCOL_NO_DEVICE, "%s", problem);
+		return;
+	}
+	work->device = *device;
+	if (open_check_limits(client))
+		open_authorize(work);
+}
+
+/* Deduplicated names of profiles are no longer than the request's field, which they came from. */
+_Static_assert(sizeof((struct protocol_session *)0)->profiles ==
+		       sizeof((struct protocol_request *)0)->profiles,
+	"the names of a session fit");
+_Static_assert(POLICY_MAX < PERMIT_ITEMS, "there is an item left for the sandbox");

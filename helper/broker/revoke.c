@@ -1,0 +1,95 @@
+/*
+ * REVOKE: one's own session, or anybody's with the action `manage`. The reply comes when no command
+ * of the session reaches the TPM any more.
+ *
+ * Who may not end a session does not learn either whether there is one of that number.
+ */
+#include "broker/client.h"
+
+#include "broker/advice.h"
+#include "broker/log.h"
+
+static const struct permit_item revoke_item = {
+	.name = "manage", .action = "io.github.tpmgate.manage"};
+
+static void revoke_free(struct client *client)
+{
+	session_forget_waiter(client->broker->sessions, client);
+}
+
+static void revoke_refuse_unknown(struct client *client)
+{
+	client_refuse(client, PROTOCOL_NO_SESSION,
+		"you have no session %" G_GUINT64_FORMAT "; 'tpmgate sessions' lists those open",
+		client->request.session);
+}
+
+static void revoke_on_done(void *context)
+{
+	struct client *client = context;
+
+	client_reply_session(client, client->request.session, -1);
+}
+
+static void revoke_do(struct client *client)
+{
+	struct session *session =
+		session_list_find(client->broker->sessions, client->request.session);
+
+	if (!session) {
+		revoke_refuse_unknown(client);
+		return;
+	}
+	log_event(LOG_VERDICT, G_LOG_LEVEL_MESSAGE,
+		&(struct log_about){
+			.uid = &client->identity.peer.uid,
+			.pid = client->identity.peer.pid,
+			.session = client->request.session,
+			.verdict = "allowed",
+		},
+		"session is revoked");
+	client->abort = revoke_free;
+	session_revoke(session, ACCOUNT_REASON_REVOKED, revoke_on_done, client);
+}
+
+static void revoke_on_permitted(struct client *client, enum permit_verdict verdict,
+	const struct permit_item *item, const char *problem)
+{
+	g_autofree char *text = NULL;
+
+	if (verdict == PERMIT_YES) {
+		revoke_do(client);
+		return;
+	}
+	if (verdict == PERMIT_NO) {
+		revoke_refuse_unknown(client);
+		return;
+	}
+	text = advice_text(&(struct advice){
+		.verdict = verdict,
+		.name = item->name,
+		.action = item->action,
+		.problem = problem,
+		.uid = client->identity.peer.uid,
+	});
+	client_refuse(client, advice_status(verdict), "%s", text);
+}
+
+void revoke_start(struct client *client)
+{
+	const struct session *session =
+		session_list_find(client->broker->sessions, client->request.session);
+
+	if (session && session_facts(session)->uid == client->identity.peer.uid) {
+		revoke_do(client);
+		return;
+	}
+	client_authorize(client,
+		&(struct permit_request){
+			.items = &revoke_item,
+			.item_count = 1,
+			.names = revoke_item.name,
+			.interactive = client->request.flags & PROTOCOL_INTERACTIVE,
+		},
+		revoke_on_permitted);
+}

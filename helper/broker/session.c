@@ -1,0 +1,522 @@
+/*
+ * Owns: of each session the account socket and the pidfd, copies of which wait in the service
+ * manager's store. Trusts relays with nothing: one that says what it must not is killed.
+ *
+ *	STARTING --READY--> RUNNING --revoke--> REVOKING --REVOKED--> REVOKED --exit--> (freed)
+ *	    | no READY in 5 s: killed              | none in 2 s: killed
+ *
+ * Every state ends with the relay's exit, which its pidfd tells.
+ */
+#include "broker/session.h"
+
+#include "broker/fdstore.h"
+#include "broker/log.h"
+#include "broker/spawn.h"
+#include "common/cleanup.h"
+
+#include <errno.h>
+#include <glib-unix.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+#define SESSION_READY_MS  5000
+#define SESSION_REVOKE_MS 2000
+
+enum session_state {
+	SESSION_STARTING = 0,
+	SESSION_RUNNING,
+	SESSION_REVOKING,
+	SESSION_REVOKED,
+};
+
+struct session_list {
+	const char *relay;
+	struct account *account;
+	struct notify *notify;
+	struct stream *stream;
+	session_ended ended;
+	void *context;
+	GPtrArray *sessions;
+};
+
+struct session {
+	struct session_list *list;
+	struct protocol_session facts;
+	enum session_state state;
+	bool holds_stream;
+	bool stored;
+	int account;
+	int pidfd;
+	int client; /* until the session was handed over; else -1 */
+	guint account_watch;
+	guint pidfd_watch;
+	guint timer;
+	const char *killed_because; /* a constant text; NULL: not by us */
+	session_started started;    /* NULL: nobody waits */
+	void *context;
+	GArray *waiters;
+};
+
+struct waiter {
+	session_revoked done;
+	void *context;
+};
+
+struct session_list *session_list_new(const char *relay, struct account *account,
+	struct notify *notify, struct stream *stream, session_ended ended, void *context)
+{
+	struct session_list *list = g_new0(struct session_list, 1);
+
+	list->relay = relay;
+	list->account = account;
+	list->notify = notify;
+	list->stream = stream;
+	list->ended = ended;
+	list->context = context;
+	list->sessions = g_ptr_array_new();
+	return list;
+}
+
+static void session_free(struct session *session)
+{
+	g_clear_handle_id(&session->account_watch, g_source_remove);
+	g_clear_handle_id(&session->pidfd_watch, g_source_remove);
+	g_clear_handle_id(&session->timer, g_source_remove);
+	cleanup_close(&session->account);
+	cleanup_close(&session->pidfd);
+	cleanup_close(&session->client);
+	g_array_unref(session->waiters);
+	g_free(session);
+}
+
+void session_list_free(struct session_list *list)
+{
+	if (!list)
+		return;
+	for (guint i = 0; i < list->sessions->len; i++)
+		session_free(g_ptr_array_index(list->sessions, i));
+	g_ptr_array_unref(list->sessions);
+	g_free(list);
+}
+
+static bool session_is_open(const struct session *session)
+{
+	return session->state == SESSION_RUNNING || session->state == SESSION_REVOKING;
+}
+
+guint session_list_count(const struct session_list *list, const char *device)
+{
+	guint count = 0;
+
+	for (guint i = 0; i < list->sessions->len; i++) {
+		const struct session *session = g_ptr_array_index(list->sessions, i);
+
+		if (session_is_open(session) && strcmp(session->facts.device, device) == 0)
+			count++;
+	}
+	return count;
+}
+
+void session_list_each(const struct session_list *list,
+	void (*each)(const struct protocol_session *facts, void *context), void *context)
+{
+	for (guint i = 0; i < list->sessions->len; i++) {
+		const struct session *session = g_ptr_array_index(list->sessions, i);
+
+		if (session_is_open(session))
+			each(&session->facts, context);
+	}
+}
+
+static struct session *session_list_get(const struct session_list *list, uint64_t number)
+{
+	for (guint i = 0; i < list->sessions->len; i++) {
+		struct session *session = g_ptr_array_index(list->sessions, i);
+
+		if (session->facts.session == number)
+			return session;
+	}
+	return NULL;
+}
+
+struct session *session_list_find(const struct session_list *list, uint64_t number)
+{
+	struct session *session = session_list_get(list, number);
+
+	return session && session_is_open(session) ? session : NULL;
+}
+
+const struct protocol_session *session_facts(const struct session *session)
+{
+	return &session->facts;
+}
+
+static struct log_about session_about(const struct session *session)
+{
+	return (struct log_about){
+		.uid = &session->facts.uid,
+		.pid = session->facts.pid,
+		.session = session->facts.session,
+		.profiles = session->facts.profiles,
+		.device = session->facts.device,
+	};
+}
+
+static void session_kill(struct session *session, const char *because)
+{
+	struct log_about about = session_about(session);
+
+	if (session->killed_because)
+		return;
+	session->killed_because = because;
+	g_clear_handle_id(&session->account_watch, g_source_remove); /* nothing it says counts */
+	log_event(LOG_SESSION, G_LOG_LEVEL_WARNING, &about, "relay killed: %s", because);
+	syscall(SYS_pidfd_send_signal, session->pidfd, SIGKILL, NULL, 0);
+}
+
+static void session_store(struct session *session, bool store)
+{
+	static const enum fdstore_kind kinds[] = {FDSTORE_ACCOUNT, FDSTORE_PIDFD};
+	char name[FDSTORE_NAME_SIZE];
+
+	if (session->stored == store)
+		return;
+	for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
+		if (fdstore_encode(kinds[i], &session->facts, name) < 0)
+			return; /* it will end with this broker */
+		if (store)
+			notify_store(session->list->notify, name,
+				kinds[i] == FDSTORE_ACCOUNT ? session->account : session->pidfd);
+		else
+			notify_drop(session->list->notify, name);
+	}
+	session->stored = store;
+}
+
+static void session_release_stream(struct session *session)
+{
+	if (session->holds_stream)
+		stream_release(session->list->stream);
+	session->holds_stream = false;
+}
+
+static void session_tell_waiters(struct session *session)
+{
+	g_autoptr(GArray) waiters = session->waiters;
+
+	session->waiters = g_array_new(FALSE, FALSE, sizeof(struct waiter));
+	for (guint i = 0; i < waiters->len; i++) {
+		const struct waiter *waiter = &g_array_index(waiters, struct waiter, i);
+
+		waiter->done(waiter->context);
+	}
+}
+
+/* How the relay ended; it is a child unless a broker before this one started it. */
+static char *session_reap(const struct session *session)
+{
+	siginfo_t info = {.si_pid = 0};
+
+	if (waitid((idtype_t)P_PIDFD, (id_t)session->pidfd, &info, WEXITED | WNOHANG) < 0 ||
+		info.si_pid == 0)
+		return NULL;
+	if (info.si_code == CLD_EXITED)
+		return info.si_status == 0
+			       ? NULL
+			       : g_strdup_printf("the relay failed with status %d", info.si_status);
+	if (info.si_status == SIGSYS)
+		return g_strdup("the relay was killed by seccomp (SIGSYS): it tried a system call "
+				"that it must not make");
+	return g_strdup_printf("the relay was killed by signal %d (%s)", info.si_status,
+		g_strsignal(info.si_status));
+}
+
+static void session_end(struct session *session)
+{
+	struct session_list *list = session->list;
+	struct log_about about = session_about(session);
+	g_autofree char *how = session_reap(session);
+	const char *problem = session->killed_because ? session->killed_because : how;
+
+	if (how && !session->killed_because)
+		log_event(LOG_SESSION, G_LOG_LEVEL_WARNING, &about, "session ended: %s", how);
+	else
+		log_event(LOG_SESSION, G_LOG_LEVEL_MESSAGE, &about, "session ended");
+	session_store(session, false);
+	session_release_stream(session);
+	account_remove_session(list->account, session->facts.uid);
+	g_ptr_array_remove(list->sessions, session);
+	if (session->started)
+		session->started(session->context, NULL, -1,
+			problem ? problem : "the relay ended before it was ready");
+	session_tell_waiters(session);
+	session_free(session);
+	list->ended(list->context);
+}
+
+static gboolean session_on_exit(gint fd, GIOCondition condition, gpointer data)
+{
+	struct session *session = data;
+
+	(void)fd;
+	(void)condition;
+	session->pidfd_watch = 0;
+	session_end(session);
+	return G_SOURCE_REMOVE;
+}
+
+static gboolean session_on_timeout(gpointer data)
+{
+	struct session *session = data;
+
+	session->timer = 0;
+	session_kill(session, session->state == SESSION_STARTING
+				      ? "it was not ready within 5 seconds"
+				      : "it did not give up the TPM within 2 seconds");
+	return G_SOURCE_REMOVE;
+}
+
+static void session_on_ready(struct session *session)
+{
+	struct log_about about = session_about(session);
+	session_started started = session->started;
+	CLEANUP_FD int client = TAKE_FD(session->client);
+
+	g_clear_handle_id(&session->timer, g_source_remove);
+	session->state = SESSION_RUNNING;
+	session->started = NULL;
+	about.verdict = "allowed";
+	log_event(LOG_VERDICT, G_LOG_LEVEL_MESSAGE, &about, "session opened");
+	session_store(session, true);
+	if (started)
+		started(session->context, &session->facts, client, NULL);
+}
+
+static void session_on_revoked(struct session *session)
+{
+	struct log_about about = session_about(session);
+
+	g_clear_handle_id(&session->timer, g_source_remove);
+	session->state = SESSION_REVOKED;
+	log_event(LOG_SESSION, G_LOG_LEVEL_MESSAGE, &about, "session has given up the TPM");
+	session_store(session, false);
+	session_release_stream(session);
+	session_tell_waiters(session);
+}
+
+static gboolean session_on_account(gint fd, GIOCondition condition, gpointer data)
+{
+	struct session *session = data;
+	struct account_message message;
+	uint8_t packet[sizeof message + 1];
+	ssize_t size = recv(fd, packet, sizeof packet, MSG_DONTWAIT);
+
+	(void)condition;
+	if (size < 0 && (errno == EAGAIN || errno == EINTR))
+		return G_SOURCE_CONTINUE;
+	if (size <= 0) {
+		/* The relay is about to exit. One that stays could not be revoked any more. */
+		session->account_watch = 0;
+		g_clear_handle_id(&session->timer, g_source_remove);
+		session->timer = g_timeout_add(SESSION_REVOKE_MS, session_on_timeout, session);
+		return G_SOURCE_REMOVE;
+	}
+	if (account_message_decode(packet, (size_t)size, &message) < 0)
+		session_kill(session, "it sent what is no message");
+	else if (message.type == ACCOUNT_READY && session->state == SESSION_STARTING)
+		session_on_ready(session);
+	else if (message.type == ACCOUNT_REVOKED && session_is_open(session))
+		session_on_revoked(session);
+	else
+		session_kill(session, "it sent a message out of turn");
+	return G_SOURCE_CONTINUE;
+}
+
+/* ACCOUNT and PIDFD are the session's from here on. */
+static struct session *session_new(struct session_list *list, const struct protocol_session *facts,
+	enum session_state state, int account, int pidfd)
+{
+	struct session *session = g_new0(struct session, 1);
+
+	session->list = list;
+	session->facts = *facts;
+	session->state = state;
+	session->account = account;
+	session->pidfd = pidfd;
+	session->client = -1;
+	session->waiters = g_array_new(FALSE, FALSE, sizeof(struct waiter));
+	session->account_watch =
+		g_unix_fd_add(account, G_IO_IN | G_IO_HUP | G_IO_ERR, session_on_account, session);
+	session->pidfd_watch =
+		g_unix_fd_add(pidfd, G_IO_IN | G_IO_HUP | G_IO_ERR, session_on_exit, session);
+	g_ptr_array_add(list->sessions, session);
+	account_add_session(list->account, facts->uid);
+	return session;
+}
+
+/* A number that was never used, also not by a broker before this one: 63 random bits. */
+static int session_choose_number(const struct session_list *list, uint64_t *ret_number)
+{
+	uint64_t number;
+
+	do {
+		if (getrandom(&number, sizeof number, 0) != sizeof number)
+			return -EIO;
+		number >>= 1;
+	} while (number == 0 || session_list_get(list, number));
+	*ret_number = number;
+	return 0;
+}
+
+/* Starts the relay of FACTS. Returns 0 and the broker's ends, or a negative errno. */
+static int session_spawn(const struct session_list *list, const struct session_order *order,
+	const struct protocol_session *facts, int *ret_account, int *ret_pidfd, int *ret_client)
+{
+	struct policy_image policy = order->image;
+	int pair[2];
+
+	policy.session = facts->session;
+	policy.uid = facts->uid;
+	policy.pid = facts->pid;
+
+	CLEANUP_FD int image = policy_image_to_memfd(&policy);
+	CLEANUP_FD int log = log_journal_socket();
+
+	if (image < 0)
+		return image;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+
+	CLEANUP_FD int client = pair[0];
+	CLEANUP_FD int relay_client = pair[1];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+
+	CLEANUP_FD int account = pair[0];
+	CLEANUP_FD int relay_account = pair[1];
+	struct spawn_fds fds = {.fds = {
+					[RELAY_FD_CLIENT - RELAY_FD_CLIENT] = relay_client,
+					[RELAY_FD_TPM - RELAY_FD_CLIENT] = order->tpm,
+					[RELAY_FD_IMAGE - RELAY_FD_CLIENT] = image,
+					[RELAY_FD_ACCOUNT - RELAY_FD_CLIENT] = relay_account,
+					[RELAY_FD_LOG - RELAY_FD_CLIENT] = log,
+				}};
+	int r = spawn_relay(list->relay, &fds, ret_pidfd);
+
+	if (r < 0)
+		return r;
+	*ret_account = TAKE_FD(account);
+	*ret_client = TAKE_FD(client);
+	return 0;
+}
+
+struct session *session_start(struct session_list *list, const struct session_order *order,
+	session_started started, void *context, char **ret_problem)
+{
+	struct protocol_session facts = order->facts;
+	struct session *session;
+	int account = -1;
+	int pidfd = -1;
+	int client = -1;
+	int r = session_choose_number(list, &facts.session);
+
+	facts.started = g_get_real_time() / G_USEC_PER_SEC;
+	if (r == 0)
+		r = session_spawn(list, order, &facts, &account, &pidfd, &client);
+	if (r < 0) {
+		*ret_problem = g_strdup_printf(
+			"cannot start a relay (%s): %s", list->relay, g_strerror(-r));
+		return NULL;
+	}
+	session = session_new(list, &facts, SESSION_STARTING, account, pidfd);
+	session->client = client;
+	session->holds_stream = order->holds_stream;
+	session->started = started;
+	session->context = context;
+	session->timer = g_timeout_add(SESSION_READY_MS, session_on_timeout, session);
+	return session;
+}
+
+/* The relay sees that its client has left, and exits; until then the timer stays. */
+void session_abandon(struct session *session)
+{
+	session->started = NULL;
+	cleanup_close(&session->client);
+	session->client = -1;
+}
+
+bool session_adopt(
+	struct session_list *list, const struct protocol_session *facts, int account, int pidfd)
+{
+	struct session *session;
+	struct log_about about;
+
+	if (session_list_get(list, facts->session)) {
+		close(account);
+		close(pidfd);
+		return false;
+	}
+	session = session_new(list, facts, SESSION_RUNNING, account, pidfd);
+	session->stored = true;
+	if (list->stream && strcmp(facts->device, "unix") == 0) {
+		stream_hold(list->stream);
+		session->holds_stream = true;
+	}
+	about = session_about(session);
+	log_event(LOG_BROKER, G_LOG_LEVEL_MESSAGE, &about, "session taken over");
+	return true;
+}
+
+static void session_send_revoke(struct session *session, enum account_reason reason)
+{
+	struct account_message message = account_message_new(ACCOUNT_REVOKE, (uint32_t)reason);
+
+	session->state = SESSION_REVOKING;
+	g_clear_handle_id(&session->timer, g_source_remove);
+	session->timer = g_timeout_add(SESSION_REVOKE_MS, session_on_timeout, session);
+	if (send(session->account, &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		session_kill(session, "it does not listen to the broker");
+}
+
+void session_revoke(
+	struct session *session, enum account_reason reason, session_revoked done, void *context)
+{
+	struct waiter waiter = {.done = done, .context = context};
+
+	if (done)
+		g_array_append_val(session->waiters, waiter);
+	if (session->state == SESSION_STARTING)
+		session_kill(session, "its TPM is gone");
+	else if (session->state == SESSION_RUNNING)
+		session_send_revoke(session, reason);
+}
+
+void session_forget_waiter(struct session_list *list, const void *context)
+{
+	for (guint i = 0; i < list->sessions->len; i++) {
+		struct session *session = g_ptr_array_index(list->sessions, i);
+
+		for (guint j = session->waiters->len; j-- > 0;)
+			if (g_array_index(session->waiters, struct waiter, j).context == context)
+				g_array_remove_index(session->waiters, j);
+	}
+}
+
+void session_list_revoke_device(struct session_list *list, const char *device)
+{
+	for (guint i = 0; i < list->sessions->len; i++) {
+		struct session *session = g_ptr_array_index(list->sessions, i);
+
+		if (strcmp(session->facts.device, device) == 0 && session->state != SESSION_REVOKED)
+			session_revoke(session, ACCOUNT_REASON_DEVICE_GONE, NULL, NULL);
+	}
+}
