@@ -88,18 +88,19 @@ static void send_reply(struct fake_broker *broker, int fd)
 
 static void serve(struct fake_broker *broker, int fd)
 {
-	if (broker->skip_request)
-		wait_for(fd, POLLIN);
-	else
+	if (!broker->skip_request)
 		broker->request_size =
 			recv(fd, &broker->request, sizeof broker->request, MSG_TRUNC);
+	else if (!broker->at_once)
+		wait_for(fd, POLLIN);
 	for (unsigned i = 0; i < broker->nonces; i++)
 		exchange_nonce(broker, fd);
 	if (broker->no_reply)
 		return;
 	if (!broker->silent)
 		send_reply(broker, fd);
-	wait_for(fd, 0);
+	if (!broker->skip_request)
+		wait_for(fd, 0);
 }
 
 static void *run(void *context)

@@ -22,7 +22,8 @@ struct fake_broker {
 
 	/* the script */
 	unsigned connections; /* to serve, 1 unless set */
-	bool skip_request;    /* answer when it is there, without reading it */
+	bool skip_request;    /* answer when it is there, without reading it, and close */
+	bool at_once;         /* with skip_request: even before it is there */
 	unsigned nonces;      /* before the reply */
 	bool silent;          /* no reply: wait until the client goes */
 	bool no_reply;        /* close instead of a reply */

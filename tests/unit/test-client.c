@@ -188,11 +188,47 @@ static void test_message_loses_control_characters(void **state)
 	assert_string_equal(message.text, "a [2Jb c d e?f \xc3\xa4");
 }
 
+/*
+ * The library's calls, linked with --wrap: where a test says so they wait until the broker has
+ * closed its end.
+ */
+ssize_t __real_send(int fd, const void *bytes, size_t size, int flags);
+ssize_t __wrap_send(int fd, const void *bytes, size_t size, int flags);
+ssize_t __real_recvmsg(int fd, struct msghdr *received, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *received, int flags);
+
+static bool hold_send;
+static bool hold_receive;
+
+ssize_t __wrap_send(int fd, const void *bytes, size_t size, int flags)
+{
+	if (hold_send)
+		fake_broker_join(&broker);
+	hold_send = false;
+	return __real_send(fd, bytes, size, flags);
+}
+
+ssize_t __wrap_recvmsg(int fd, struct msghdr *received, int flags)
+{
+	if (hold_receive)
+		fake_broker_join(&broker);
+	hold_receive = false;
+	return __real_recvmsg(fd, received, flags);
+}
+
+/* What a broker does that has too many connections. */
 static void test_refusal_without_reading_is_understood(void **state)
 {
 	(void)state;
 	broker.skip_request = true;
 	fake_broker_reply(&broker, PROTOCOL_TYPE_INVALID, PROTOCOL_LIMIT, "too many connections");
+	hold_receive = true; /* the connection is reset: the request was never read */
+	assert_int_equal(open_once(), TPMGATE_E_LIMIT);
+	assert_string_equal(message.text, "too many connections");
+
+	broker.at_once = true;
+	broker.served = 0;
+	hold_send = true; /* nobody to send the request to */
 	assert_int_equal(open_once(), TPMGATE_E_LIMIT);
 	assert_string_equal(message.text, "too many connections");
 }

@@ -197,6 +197,13 @@ static void test_stdio_reports_the_end_of_the_session(void **state)
 	close(peer);
 	assert_int_equal(finish(), 1);
 	assert_string_equal(cli.err_text, "tpmgate: the session has ended\n");
+
+	broker.served = 0;
+	peer = start_stdio();
+	close(peer); /* before there is a command: not killed by SIGPIPE */
+	give(cli.in, command, sizeof command);
+	assert_int_equal(finish(), 1);
+	assert_string_equal(cli.err_text, "tpmgate: the session has ended\n");
 }
 
 static void test_stdio_ends_when_nobody_reads(void **state)
