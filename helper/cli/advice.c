@@ -106,13 +106,20 @@ static void advice_on_refusal(struct advice *advice, const struct advice_input *
 					: "");
 	else
 		snprintf(advice_line(advice), ADVICE_SIZE,
-			"'%s' is refused to you%s by this machine's polkit rules", profile->name,
-			facts->over_ssh ? " in a login over ssh" : "");
-	if (advice_group_opens(profile->name) && facts->users.exists && !facts->users.listed)
+			"'%s' is refused to you%s: neither a group of yours nor polkit allows it",
+			profile->name, facts->over_ssh ? " in a login over ssh" : "");
+	if (!advice_group_opens(profile->name) || facts->users.listed || facts->uid == 0)
+		return;
+	if (facts->users.exists)
 		snprintf(advice_line(advice), ADVICE_SIZE,
 			"to allow '%s' for good: sudo gpasswd -a %s tpmgate-users, then log in "
 			"again",
 			profile->name, facts->user);
+	else
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"to allow '%s' for good there has to be a group tpmgate-users, which this "
+			"machine does not have: sudo groupadd --system tpmgate-users",
+			profile->name);
 }
 
 /* Returns whether PROFILE would be granted without more ado. */

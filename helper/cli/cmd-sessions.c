@@ -18,7 +18,7 @@ static void print_session(const struct tpmgate_session *session, const char *ind
 	snprintf(number, sizeof number, "%" PRIu32, session->uid);
 	if (localtime_r(&time, &local))
 		(void)strftime(started, sizeof started, "%Y-%m-%d %H:%M:%S", &local);
-	printf("%s%-6" PRIu64 " %-10s pid %-8" PRId32 " %s  %s on %s\n", indent, session->session,
+	printf("%s%-20" PRIu64 " %-10s pid %-8" PRId32 " %s  %s on %s\n", indent, session->session,
 		user ? user->pw_name : number, session->pid, started, session->profiles,
 		session->device);
 }
@@ -36,9 +36,12 @@ void cmd_sessions_json(const struct lists *lists, struct json *json, const char 
 	json_open(json, key, '[');
 	for (size_t i = 0; i < lists->session_count; i++) {
 		const struct tpmgate_session *session = lists->sessions[i];
+		char number[24];
 
+		/* a text: many readers of JSON cut numbers to 53 bits */
+		snprintf(number, sizeof number, "%" PRIu64, session->session);
 		json_open(json, NULL, '{');
-		json_number(json, "session", (int64_t)session->session);
+		json_text(json, "session", number);
 		json_number(json, "started", session->started);
 		json_number(json, "uid", session->uid);
 		json_number(json, "pid", session->pid);

@@ -177,7 +177,7 @@ static void test_lists_are_printed(void **state)
 		.name = "keys", .verdict = PROTOCOL_VERDICT_PROMPT, .summary = "own \"keys\""};
 	struct protocol_device device = {
 		.name = "tpmrm0", .path = "/dev/tpmrm0", .flags = 1, .description = "tpm_crb"};
-	struct protocol_session session = {.session = 7, .uid = 54321, .pid = 99};
+	struct protocol_session session = {.session = UINT64_MAX, .uid = 54321, .pid = 99};
 
 	(void)state;
 	fake_broker_reply(&broker, PROTOCOL_PROFILES, PROTOCOL_OK, "");
@@ -202,9 +202,9 @@ static void test_lists_are_printed(void **state)
 	assert_int_equal(run_once("sessions"), 0);
 	assert_has(cli.out_text, "54321");
 	assert_int_equal(run_once("sessions --json"), 0);
-	assert_string_equal(cli.out_text,
-		"[{\"session\":7,\"started\":0,\"uid\":54321,\"pid\":99,\"profiles\":\"\","
-		"\"device\":\"\"}]\n");
+	assert_string_equal(cli.out_text, "[{\"session\":\"18446744073709551615\",\"started\":0,"
+					  "\"uid\":54321,\"pid\":99,\"profiles\":\"\","
+					  "\"device\":\"\"}]\n");
 }
 
 static void test_no_tpm_ends_with_4(void **state)
