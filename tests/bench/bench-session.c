@@ -62,7 +62,7 @@ int bench_start_broker(const struct bench *bench, const char *tpm)
 		"--profiles-dir", bench->directory, "--relay", bench->relay, "--no-polkit",
 		"--idle-exit", "600", getuid() == 0 ? "--allow-root" : NULL, NULL};
 
-	return process_start(argv, &listener, 1, PROCESS_LISTEN);
+	return process_start(argv, &listener, 1, PROCESS_LISTEN | PROCESS_QUIET);
 }
 
 int bench_open(const struct bench *bench)
@@ -79,7 +79,8 @@ int bench_open(const struct bench *bench)
 
 	if (fd >= 0)
 		return fd;
-	fprintf(stderr, "bench-tpmgate: no session: %s\n", message.text);
+	fprintf(stderr, "bench-tpmgate: no session: %s (BENCH_LOG=FILE collects logs)\n",
+		message.text);
 	return -EIO;
 }
 

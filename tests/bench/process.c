@@ -68,7 +68,9 @@ pid_t process_start(
 		char *const *plain;
 	} arguments = {.constant = argv};
 
-	if (flags & PROCESS_QUIET && !freopen("/dev/null", "w", stderr))
+	const char *log = getenv("BENCH_LOG");
+
+	if (flags & PROCESS_QUIET && !freopen(log ? log : "/dev/null", "a", stderr))
 		_exit(127);
 	execvp(argv[0], arguments.plain);
 	fprintf(stderr, "bench-tpmgate: %s: %s\n", argv[0], strerror(errno));

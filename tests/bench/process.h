@@ -10,7 +10,7 @@
  */
 enum process_flags {
 	PROCESS_LISTEN = 1, /* announces FDS in LISTEN_PID and LISTEN_FDS */
-	PROCESS_QUIET = 2,  /* stderr is /dev/null */
+	PROCESS_QUIET = 2,  /* stderr goes to the file $BENCH_LOG, if that is set */
 };
 pid_t process_start(
 	const char *const *argv, const int *fds, size_t fd_count, enum process_flags flags);
