@@ -74,9 +74,14 @@ int policy_image_check(const struct policy_image *image)
 		return -EBADMSG;
 	if (image->policy_count == 0 || image->policy_count > POLICY_MAX)
 		return -EBADMSG;
-	for (uint32_t i = 0; i < image->policy_count; i++)
+	for (uint32_t i = 0; i < image->policy_count; i++) {
 		if (!policy_is_valid(&image->policies[i]))
 			return -EBADMSG;
+		/* the same profile twice would be spent twice (POLICY_ONCE) */
+		for (uint32_t j = 0; j < i; j++)
+			if (strcmp(image->policies[i].name, image->policies[j].name) == 0)
+				return -EBADMSG;
+	}
 	return 0;
 }
 

@@ -185,7 +185,8 @@ static void learn_sealed(struct account *account, struct cursor parameters)
 		remember_sealed(account, unique);
 }
 
-static int learn_handle(struct account *account, const struct tpm_command *command, uint32_t handle)
+static int learn_handle(struct account *account, const struct tpm_command *command,
+	uint32_t policies, uint32_t handle)
 {
 	if (handle >> 24 == TPM_HT_TRANSIENT) {
 		struct account_entity *slot = object_slot(account, 0);
@@ -193,6 +194,7 @@ static int learn_handle(struct account *account, const struct tpm_command *comma
 		if (!slot || account_object(account, handle))
 			return -EBADMSG;
 		*slot = describe_object(account, command, handle);
+		slot->policies = policies;
 		return 0;
 	}
 
@@ -230,7 +232,33 @@ static void learn_losses(struct account *account, const struct tpm_command *comm
 			forget(account, command->authorizations[i].handle);
 }
 
-int account_learn(struct account *account, const struct tpm_command *command,
+bool account_is_wrong_authorization(uint32_t code)
+{
+	uint32_t error = code & 0xbf; /* format-one codes without what they are about */
+
+	return code == TPM_RC_LOCKOUT ||
+	       (code & 0x80 && (error == TPM_RC_AUTH_FAIL || error == TPM_RC_BAD_AUTH));
+}
+
+/* TPM_RC_REFERENCE_H0.. and _S0..: a session or object that the TPM no longer has. */
+static void learn_missing(struct account *account, const struct tpm_command *command, uint32_t code)
+{
+	for (unsigned i = 0; i < command->handle_count; i++)
+		if (code == TPM_RC_REFERENCE_H0 + i)
+			forget(account, command->handles[i]);
+	for (unsigned i = 0; i < command->authorization_count; i++)
+		if (code == TPM_RC_REFERENCE_S0 + i)
+			forget(account, command->authorizations[i].handle);
+}
+
+static void learn_failure(struct account *account, const struct tpm_command *command, uint32_t code)
+{
+	learn_missing(account, command, code);
+	if (tpm_command_authorizes_hierarchy(command) && account_is_wrong_authorization(code))
+		account->failed_hierarchies++;
+}
+
+int account_learn(struct account *account, const struct tpm_command *command, uint32_t policies,
 	const struct tpm_response *response)
 {
 	uint32_t code = command->info->code;
@@ -242,12 +270,16 @@ int account_learn(struct account *account, const struct tpm_command *command,
 			forget(account, (uint32_t)command->parameters[0].number);
 		return 0;
 	}
-	if (response->code != TPM_RC_SUCCESS)
+	if (response->code != TPM_RC_SUCCESS) {
+		learn_failure(account, command, response->code);
 		return 0;
+	}
 	learn_losses(account, command);
 	if (code == TPM_CC_CREATE || code == TPM_CC_CREATE_LOADED)
 		learn_sealed(account, response->parameters);
-	return response->handle != 0 ? learn_handle(account, command, response->handle) : 0;
+	if (response->handle == 0)
+		return 0;
+	return learn_handle(account, command, policies, response->handle);
 }
 
 static struct account_entity *entity_slot(struct account *account, uint32_t handle)
@@ -288,6 +320,7 @@ void account_learn_public(
 
 	if (!slot)
 		return;
+	entity.policies = slot->policies;
 	if (code == TPM_RC_SEQUENCE) {
 		entity.sequence = entity.known = true;
 	} else if (code == TPM_RC_SUCCESS && cursor_tpm2b(&parameters, &public) == 0) {
@@ -303,4 +336,23 @@ void account_learn_public(
 void account_forget_sessions(struct account *account)
 {
 	memset(account->sessions, 0, sizeof account->sessions);
+}
+
+void account_forget_entities(struct account *account)
+{
+	memset(account->entities, 0, sizeof account->entities);
+	account->next_entity = 0;
+}
+
+void account_keep_objects(struct account *account, struct cursor handles)
+{
+	bool kept[ACCOUNT_OBJECTS] = {false};
+	uint32_t handle;
+
+	while (cursor_u32(&handles, &handle) == 0)
+		for (unsigned i = 0; i < ACCOUNT_OBJECTS; i++)
+			kept[i] = kept[i] || account->objects[i].handle == handle;
+	for (unsigned i = 0; i < ACCOUNT_OBJECTS; i++)
+		if (!kept[i])
+			account->objects[i] = (struct account_entity){0};
 }

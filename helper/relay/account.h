@@ -11,8 +11,8 @@
 
 #define ACCOUNT_OBJECTS  3
 #define ACCOUNT_SESSIONS 3
-#define ACCOUNT_ENTITIES 8  /* persistent objects and NV indices whose public area was read */
-#define ACCOUNT_SEALED   16 /* sealed data made in this session and remembered */
+#define ACCOUNT_ENTITIES 8  /* more than the handles of one command */
+#define ACCOUNT_SEALED   16              /* sealed data made in this session and remembered */
 
 /* What is known about an object or an NV index, from its public area. */
 struct account_entity {
@@ -21,6 +21,7 @@ struct account_entity {
 	bool unreadable;     /* the TPM did not give the public area; it is not asked again */
 	bool sequence;       /* a hash, HMAC or signature sequence; it has no public area */
 	bool made_here;      /* sealed data of this session's making */
+	uint32_t policies;   /* transient: which policies let it be made or loaded, as bits */
 	uint16_t type;       /* TPM_ALG_ID; 0 for an NV index */
 	uint32_t attributes; /* TPMA_OBJECT or TPMA_NV */
 };
@@ -37,7 +38,8 @@ struct account {
 	unsigned next_entity; /* the slot to be reused next */
 	struct account_sealed sealed[ACCOUNT_SEALED];
 	unsigned next_sealed;
-	uint32_t spent; /* policies with POLICY_ONCE that have had their turn, by index */
+	uint32_t spent; /* policies with POLICY_ONCE that have had their turn, as bits */
+	unsigned failed_hierarchies; /* wrong authorizations of hierarchies */
 };
 
 /* The record of the transient object HANDLE, or NULL where it is not this session's. */
@@ -57,11 +59,23 @@ bool account_entity_is_storage_key(const struct account_entity *entity);
 bool account_entity_is_sealed(const struct account_entity *entity);
 
 /*
- * Learns from RESPONSE to COMMAND, which was forwarded. Returns 0, or -EBADMSG where the TPM claims
- * to have made something that it cannot have made.
+ * Learns from RESPONSE to COMMAND, which was forwarded because POLICIES (bits) allow it. Returns 0,
+ * or -EBADMSG where the TPM claims to have made something that it cannot have made.
  */
-int account_learn(struct account *account, const struct tpm_command *command,
+int account_learn(struct account *account, const struct tpm_command *command, uint32_t policies,
 	const struct tpm_response *response);
+
+/*
+ * Forgets what was read of persistent objects and NV indices. For each command it is read anew:
+ * whoever may remove them can put something else in their place.
+ */
+void account_forget_entities(struct account *account);
+
+/* Forgets the transient objects that are not among the u32 in HANDLES: Clear flushes some. */
+void account_keep_objects(struct account *account, struct cursor handles);
+
+/* Whether CODE says that an authorization was wrong, by whatever method. */
+bool account_is_wrong_authorization(uint32_t code);
 
 /*
  * Learns the public area of HANDLE from what ReadPublic or NV_ReadPublic answered (PARAMETERS), or

@@ -10,6 +10,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* Linux 6.16 */
+#endif
+
 #define SECOND         UINT64_C(1000000000)
 #define TPM_TIMEOUT_MS 330000 /* the kernel itself gives up after 300 s at the latest */
 #define DROP_MAX       64     /* reads; a client that writes for ever must not keep us here */
@@ -20,32 +24,31 @@ uint64_t channel_now(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(CLOCK_BOOTTIME, &now); /* the time asleep counts */
 	return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+}
+
+/* NS from now; 0, which is never, where NS is 0. */
+static uint64_t deadline_after(uint64_t ns)
+{
+	return ns > 0 ? channel_now() + ns : 0;
 }
 
 struct channel channel_new(const struct policy_image *image)
 {
+	static const int off = 0;
+
 	return (struct channel){
 		.client = RELAY_FD_CLIENT,
 		.tpm = RELAY_FD_TPM,
 		.account = RELAY_FD_ACCOUNT,
 		.backend = (enum policy_backend)image->backend,
-		.idle_seconds = image->idle_seconds,
-		.deadline = image->lifetime_seconds
-				    ? channel_now() + image->lifetime_seconds * SECOND
-				    : 0,
+		.idle_ns = image->idle_seconds * SECOND,
+		.idle_deadline = deadline_after(image->idle_seconds * SECOND),
+		.deadline = deadline_after(image->lifetime_seconds * SECOND),
+		.peek = setsockopt(RELAY_FD_CLIENT, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof off) <
+			0,
 	};
-}
-
-void channel_release(struct channel *channel, uint32_t code)
-{
-	if (channel->tpm < 0)
-		return;
-	channel->released_code = code;
-	/* The kernel finishes a running command first; nothing of it reaches the client. */
-	close(channel->tpm);
-	channel->tpm = -1;
 }
 
 static int account_send(struct channel *channel, enum account_type type)
@@ -56,6 +59,19 @@ static int account_send(struct channel *channel, enum account_type type)
 		    0) < 0)
 		return -errno;
 	return 0;
+}
+
+void channel_release(struct channel *channel, uint32_t code)
+{
+	if (channel->tpm < 0)
+		return;
+	channel->released_code = code;
+	/* Said first: closing the device may wait for a command that runs for minutes. The broker
+	 * hears of every release: it may have the TPM for somebody else. */
+	if (channel->account >= 0)
+		account_send(channel, ACCOUNT_REVOKED);
+	close(channel->tpm);
+	channel->tpm = -1;
 }
 
 int channel_ready(struct channel *channel)
@@ -78,11 +94,9 @@ static void account_receive(struct channel *channel)
 		message.type == ACCOUNT_REVOKE) {
 		if (message.argument == ACCOUNT_REASON_DEVICE_GONE)
 			code = TPM_RC_LAYER | TPM_RC_FAILURE;
-		/* Said first: closing the device may wait for a command that runs for minutes. */
-		account_send(channel, ACCOUNT_REVOKED);
 	}
-	channel->account = -1;
 	channel_release(channel, code);
+	channel->account = -1;
 }
 
 /*
@@ -116,69 +130,89 @@ static void channel_wait(struct channel *channel, short client_events, bool with
 		*ret_tpm = fds[WAIT_TPM].revents;
 }
 
-/*
- * How long the client may keep us waiting: TIMEOUT_MS, or less where the session's limits end
- * sooner; *ret_limit says that they do.
- */
-static int limit_timeout(const struct channel *channel, int timeout_ms, bool *ret_limit)
+/* The sooner of the session's limits; 0: there is none. */
+static uint64_t limit(const struct channel *channel)
 {
-	int limit_ms = -1;
+	if (channel->tpm < 0)
+		return 0;
+	if (channel->deadline == 0 || channel->idle_deadline == 0)
+		return channel->deadline | channel->idle_deadline;
+	return channel->deadline < channel->idle_deadline ? channel->deadline
+							  : channel->idle_deadline;
+}
 
-	if (channel->tpm >= 0 && channel->idle_seconds > 0)
-		limit_ms = channel->idle_seconds > INT32_MAX / 1000
-				   ? INT32_MAX
-				   : (int)channel->idle_seconds * 1000;
-	if (channel->tpm >= 0 && channel->deadline > 0) {
-		uint64_t now = channel_now();
-		uint64_t left = channel->deadline > now ? channel->deadline - now : 0;
-		uint64_t left_ms = (left + 999999) / 1000000;
+/* Releases the TPM where the session's time is over. Returns whether it is. */
+static bool end_of_time(struct channel *channel)
+{
+	if (limit(channel) == 0 || channel_now() < limit(channel))
+		return false;
+	log_event("session ended: its time limit is over");
+	channel_release(channel, TPM_RC_LAYER | TPM_RC_DISABLED);
+	return true;
+}
 
-		if (limit_ms < 0 || left_ms < (uint64_t)limit_ms)
-			limit_ms = left_ms > INT32_MAX ? INT32_MAX : (int)left_ms;
+/* The sooner of TIMEOUT_MS (-1: never) and the session's limits, in ms from now. */
+static int limited_timeout(const struct channel *channel, int timeout_ms)
+{
+	uint64_t end = limit(channel);
+	uint64_t now;
+	uint64_t left_ms;
+
+	if (end == 0)
+		return timeout_ms;
+	now = channel_now();
+	left_ms = end > now ? (end - now) / 1000000 + 1 : 0;
+	if (left_ms > INT32_MAX)
+		left_ms = INT32_MAX;
+	return timeout_ms < 0 || left_ms < (uint64_t)timeout_ms ? (int)left_ms : timeout_ms;
+}
+
+/*
+ * Before Linux 6.16 a client cannot be kept from passing descriptors, and receiving drops them: the
+ * last close of one that lingers would put this process to sleep, with the TPM in its hand. Looking
+ * at the data first does not drop them. Whoever passes one has no use for a TPM.
+ */
+static void refuse_descriptors(struct channel *channel, void *bytes, size_t size)
+{
+	struct iovec data = {.iov_base = bytes, .iov_len = size};
+	struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+
+	if (!channel->peek || channel->tpm < 0)
+		return;
+	if (recvmsg(channel->client, &message, MSG_PEEK | MSG_DONTWAIT) >= 0 &&
+		message.msg_flags & MSG_CTRUNC) {
+		log_event("session ended: the client sent a descriptor");
+		channel_release(channel, TPM_RC_LAYER | TPM_RC_DISABLED);
 	}
-	*ret_limit = limit_ms >= 0 && (timeout_ms < 0 || limit_ms < timeout_ms);
-	return *ret_limit ? limit_ms : timeout_ms;
 }
 
 static ssize_t receive_now(struct channel *channel, void *bytes, size_t size)
 {
-	ssize_t got = recvfrom(channel->client, bytes, size, MSG_DONTWAIT, NULL, NULL);
+	ssize_t got;
 
+	refuse_descriptors(channel, bytes, size);
+	got = recvfrom(channel->client, bytes, size, MSG_DONTWAIT, NULL, NULL);
 	if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR)))
 		return got < 0 ? -EAGAIN : got;
 	channel->client_gone = true; /* the end, or a reset */
 	return 0;
 }
 
-/* Waits for the client within the session's limits; 0, -ETIME or -EAGAIN as channel_receive(). */
-static int wait_for_client(struct channel *channel, short events, int timeout_ms)
+ssize_t channel_receive(struct channel *channel, void *bytes, size_t size, int timeout_ms)
 {
-	bool limited;
-	int wait_ms = limit_timeout(channel, timeout_ms, &limited);
-	uint64_t start = wait_ms >= 0 ? channel_now() : 0;
+	int wait_ms = limited_timeout(channel, timeout_ms);
+	uint64_t end = timeout_ms >= 0 ? channel_now() + (uint64_t)timeout_ms * 1000000 : 0;
 	short client;
 	short tpm;
 
-	channel_wait(channel, events, false, wait_ms, &client, &tpm);
-	if (client)
-		return 0;
-	if (wait_ms < 0 || channel_now() - start < (uint64_t)wait_ms * 1000000)
-		return -EAGAIN; /* a signal or the broker */
-	if (!limited)
-		return -ETIME;
-	log_event("session ended: its time limit is over");
-	channel_release(channel, TPM_RC_LAYER | TPM_RC_DISABLED);
-	return -EAGAIN;
-}
-
-ssize_t channel_receive(struct channel *channel, void *bytes, size_t size, int timeout_ms)
-{
-	int r;
-
 	if (channel->client_gone)
 		return 0;
-	r = wait_for_client(channel, POLLIN, timeout_ms);
-	return r < 0 ? r : receive_now(channel, bytes, size);
+	channel_wait(channel, POLLIN, false, wait_ms, &client, &tpm);
+	if (client)
+		return receive_now(channel, bytes, size);
+	if (end_of_time(channel) || timeout_ms < 0 || channel_now() < end)
+		return -EAGAIN;
+	return -ETIME;
 }
 
 void channel_drop(struct channel *channel)
@@ -193,6 +227,8 @@ void channel_drop(struct channel *channel)
 int channel_send(struct channel *channel, const void *bytes, size_t size)
 {
 	size_t sent = 0;
+	short client;
+	short tpm;
 
 	while (sent < size) {
 		ssize_t r = sendto(channel->client, (const uint8_t *)bytes + sent, size - sent,
@@ -207,8 +243,10 @@ int channel_send(struct channel *channel, const void *bytes, size_t size)
 			return -EPIPE;
 		}
 		/* A client that never reads is a client that does nothing: the limits hold. */
-		wait_for_client(channel, POLLOUT, -1);
+		channel_wait(channel, POLLOUT, false, limited_timeout(channel, -1), &client, &tpm);
+		end_of_time(channel);
 	}
+	channel->idle_deadline = deadline_after(channel->idle_ns);
 	return 0;
 }
 
@@ -286,7 +324,8 @@ int channel_transact(struct channel *channel, const void *command, size_t size,
 {
 	int r;
 
-	if (channel->tpm < 0)
+	/* looked at here too, for a client that never lets us wait */
+	if (channel->tpm < 0 || end_of_time(channel))
 		return -ECANCELED;
 	r = tpm_write(channel, command, size);
 	if (r == 0)

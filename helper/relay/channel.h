@@ -22,14 +22,16 @@ struct channel {
 	enum policy_backend backend;
 	uint32_t released_code; /* response code of every command once released */
 	bool client_gone;
-	uint32_t idle_seconds; /* 0: no limit */
-	uint64_t deadline;     /* end of the session's lifetime, CLOCK_MONOTONIC ns; 0: none */
+	bool peek;        /* the kernel lets the client pass descriptors: look before receiving */
+	uint64_t idle_ns; /* longest time without a command; 0: no limit */
+	uint64_t idle_deadline; /* when that is over, by channel_now(); 0: never */
+	uint64_t deadline;      /* end of the session's lifetime, channel_now(); 0: none */
 };
 
 /* Takes the descriptors of enum relay_fd. */
 struct channel channel_new(const struct policy_image *image);
 
-/* Nanoseconds of CLOCK_MONOTONIC. */
+/* Nanoseconds since boot, the time asleep included. */
 uint64_t channel_now(void);
 
 /* Tells the broker that the relay is confined and serves. Returns 0 or a negative errno. */

@@ -2,7 +2,9 @@
  * The system calls of a relay, all others kill it:
  *
  *   read, write, close   the TPM's descriptor
- *   recvfrom, sendto     the client's and the account socket; sendto: the journal's too
+ *   recvfrom, sendto     the client's and the account socket; sendto: the journal's too; never with
+ *                        an address, which would reach every datagram socket there is
+ *   recvmsg              the client's, to look for descriptors (channel.c)
  *   write, writev        stderr, where there is no journal (writev: C libraries' own messages)
  *   ppoll                its descriptors are in memory, where a filter cannot look: it opens
  * nothing clock_gettime        where the vdso falls back to the kernel restart_syscall      after
@@ -69,25 +71,36 @@ static int allow_fd(scmp_filter_ctx filter, int call, int fd)
 		SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, (scmp_datum_t)fd));
 }
 
+/* Allows CALL, sendto or recvfrom, on FD where it is connected to and without an address. */
+static int allow_connected(scmp_filter_ctx filter, int call, int fd)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 2,
+		SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, (scmp_datum_t)fd), SCMP_A4(SCMP_CMP_EQ, 0));
+}
+
 static int add_rules(scmp_filter_ctx filter, bool log_to_journal)
 {
 	static const int any[] = {SCMP_SYS(ppoll), SCMP_SYS(ppoll_time64), SCMP_SYS(clock_gettime),
 		SCMP_SYS(clock_gettime64), SCMP_SYS(restart_syscall), SCMP_SYS(rt_sigreturn),
 		SCMP_SYS(exit), SCMP_SYS(exit_group)};
-	const struct {
+	static const struct {
 		int call;
 		int fd;
 	} on_fd[] = {
 		{SCMP_SYS(read), RELAY_FD_TPM},
 		{SCMP_SYS(write), RELAY_FD_TPM},
 		{SCMP_SYS(close), RELAY_FD_TPM},
+		{SCMP_SYS(recvmsg), RELAY_FD_CLIENT},
+		{SCMP_SYS(writev), STDERR_FILENO},
+	};
+	static const struct {
+		int call;
+		int fd;
+	} connected[] = {
 		{SCMP_SYS(recvfrom), RELAY_FD_CLIENT},
 		{SCMP_SYS(recvfrom), RELAY_FD_ACCOUNT},
 		{SCMP_SYS(sendto), RELAY_FD_CLIENT},
 		{SCMP_SYS(sendto), RELAY_FD_ACCOUNT},
-		{log_to_journal ? SCMP_SYS(sendto) : SCMP_SYS(write),
-			log_to_journal ? RELAY_FD_LOG : STDERR_FILENO},
-		{SCMP_SYS(writev), STDERR_FILENO},
 	};
 	int r = 0;
 
@@ -95,6 +108,11 @@ static int add_rules(scmp_filter_ctx filter, bool log_to_journal)
 		r = allow_any(filter, any[i]);
 	for (size_t i = 0; r == 0 && i < sizeof on_fd / sizeof on_fd[0]; i++)
 		r = allow_fd(filter, on_fd[i].call, on_fd[i].fd);
+	for (size_t i = 0; r == 0 && i < sizeof connected / sizeof connected[0]; i++)
+		r = allow_connected(filter, connected[i].call, connected[i].fd);
+	if (r == 0)
+		r = log_to_journal ? allow_connected(filter, SCMP_SYS(sendto), RELAY_FD_LOG)
+				   : allow_fd(filter, SCMP_SYS(write), STDERR_FILENO);
 #ifdef TPMGATE_SANITIZED
 	static const int sanitizer[] = {SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mprotect),
 		SCMP_SYS(madvise), SCMP_SYS(futex), SCMP_SYS(sigaltstack), SCMP_SYS(rt_sigaction),

@@ -4,12 +4,13 @@
  * parameters that carry handles or change what the command does.
  *
  *   handle's use           allowed for
- *   key, secret, sequence  an object of this session; key, secret: a persistent one in UseKey=
+ *   key, secret, sequence  an object that this policy let the session make or load; key, secret: a
+ *                          persistent one in UseKey=
  *   secret                 sealed data: if made in this session, or with UnsealForeign=
  *   key_or_null            as key, or TPM_RH_NULL
  *   public                 as key, or a storage root key (StorageRootKey=); nothing is authorized
- *   parent, tpm_key, bind  an object of this session, a persistent one in UseKey=, a storage root
- *                          key that is a restricted decryption key; tpm_key, bind: or TPM_RH_NULL
+ *   parent, tpm_key, bind  as key, or a storage root key that is a restricted decryption key;
+ *                          tpm_key, bind: or TPM_RH_NULL
  *   hierarchy              one of Hierarchies=
  *   owner, lockout, ...    that permanent handle exactly; never the platform, never an alias
  *   pcr                    a PCR in PCRs=; pcr_or_null: or TPM_RH_NULL
@@ -29,11 +30,13 @@
 
 struct filter_question {
 	const struct policy *policy;
+	uint32_t bit; /* the policy's, among the session's */
 	const struct account *account;
 	const struct tpm_command *command;
 };
 
-#define REFUSED (TPM_RC_LAYER | TPM_RC_DISABLED)
+#define REFUSED            (TPM_RC_LAYER | TPM_RC_DISABLED)
+#define FILTER_GUESSES_MAX 5 /* wrong authorizations of hierarchies in one session */
 
 static struct filter_verdict allow(void)
 {
@@ -111,13 +114,18 @@ static bool is_storage_root_handle(const struct policy *policy, uint32_t handle)
 
 /* ---- handles, by use ------------------------------------------------------------------------ */
 
-/* An object of this session (that was checked before), or a persistent one that the policy names.
+/*
+ * An object of this session that this policy let it make: an endorsement key made under one profile
+ * is not another profile's to sign with. Or a persistent one that the policy names.
  */
 static struct filter_verdict check_key(const struct filter_question *q, uint32_t handle)
 {
-	return allow_if(handle >> 24 == TPM_HT_TRANSIENT ||
-				(handle >> 24 == TPM_HT_PERSISTENT &&
-					policy_allows_handle(q->policy, handle, POLICY_USE_KEY)),
+	const struct account_entity *object = account_object(q->account, handle);
+
+	if (handle >> 24 == TPM_HT_TRANSIENT)
+		return allow_if(object && object->policies & q->bit, "other-profile");
+	return allow_if(handle >> 24 == TPM_HT_PERSISTENT &&
+				policy_allows_handle(q->policy, handle, POLICY_USE_KEY),
 		"persistent-handle");
 }
 
@@ -407,6 +415,10 @@ static struct filter_verdict check_parameters(const struct filter_question *q)
 		return allow_if(parameters[0].number == TPM_RH_OWNER ||
 					parameters[0].number == TPM_RH_ENDORSEMENT,
 			"hierarchy");
+	case TPM_CC_REWRAP:
+		/* What comes out under another parent, or none, is the sensitive area of whatever
+		 * was wrapped: nothing in the command says whose or what. */
+		return allow_if(q->policy->flags & POLICY_UNSEAL_FOREIGN, "rewrap");
 	case TPM_CC_CONTEXT_LOAD:
 		return check_context_load(q);
 	case TPM_CC_NV_DEFINE_SPACE:
@@ -452,6 +464,19 @@ static struct filter_verdict check_ownership(
 	return allow();
 }
 
+/*
+ * A TPM lets anybody guess at the owner's and the endorsement authorization without end, and tells
+ * nobody.
+ */
+static struct filter_verdict check_guesses(
+	const struct account *account, const struct tpm_command *command)
+{
+	if (tpm_command_authorizes_hierarchy(command) &&
+		account->failed_hierarchies >= FILTER_GUESSES_MAX)
+		return refuse("hierarchy-guesses", TPM_RC_LAYER | TPM_RC_LOCKOUT);
+	return allow();
+}
+
 /* A fourth object or session, which the kernel would answer by flushing every session. */
 static struct filter_verdict check_slots(
 	const struct account *account, const struct tpm_command *command)
@@ -467,13 +492,6 @@ static struct filter_verdict check_slots(
 		       : allow();
 }
 
-/* Whether the first handle is a hierarchy that the command authorizes. */
-static bool authorizes_hierarchy(const struct tpm_command *command)
-{
-	return command->handle_count > 0 && command->info->handles[0].role != TPM_ROLE_NONE &&
-	       command->handles[0] >> 24 == TPM_HT_PERMANENT && command->handles[0] != TPM_RH_NULL;
-}
-
 static struct filter_verdict check_policy(const struct filter_question *q)
 {
 	struct filter_verdict verdict = allow();
@@ -487,24 +505,27 @@ static struct filter_verdict check_policies(const struct policy_image *image,
 	const struct account *account, const struct tpm_command *command)
 {
 	struct filter_verdict best = deny("command");
+	uint32_t allowing = 0;
 
 	for (unsigned i = 0; i < image->policy_count; i++) {
 		const struct policy *policy = &image->policies[i];
-		struct filter_question q = {policy, account, command};
+		struct filter_question q = {policy, 1u << i, account, command};
 		struct filter_verdict verdict;
 
 		if (!policy_allows_command(policy, command->info->code))
 			continue;
-		if (account->spent >> i & 1 && authorizes_hierarchy(command))
+		if (account->spent & q.bit && tpm_command_authorizes_hierarchy(command))
 			verdict = deny("spent");
 		else if (command->info->code == TPM_CC_GET_CAPABILITY)
 			verdict = check_capability(&q);
 		else
 			verdict = check_policy(&q);
-		verdict.policy = i;
+		if (verdict.kind == FILTER_ALLOW)
+			allowing |= q.bit;
 		if (verdict.kind >= best.kind)
 			best = verdict;
 	}
+	best.policies = allowing;
 	return best;
 }
 
@@ -526,6 +547,8 @@ struct filter_verdict filter_check(const struct policy_image *image, const struc
 	if (verdict.kind == FILTER_ALLOW)
 		verdict = check_ownership(account, command);
 	if (verdict.kind == FILTER_ALLOW)
+		verdict = check_guesses(account, command);
+	if (verdict.kind == FILTER_ALLOW)
 		verdict = check_policies(image, account, command);
 	if (verdict.kind == FILTER_ALLOW) {
 		struct filter_verdict slots = check_slots(account, command);
@@ -539,12 +562,10 @@ struct filter_verdict filter_check(const struct policy_image *image, const struc
 bool filter_spends(const struct policy_image *image, unsigned index,
 	const struct tpm_command *command, uint32_t code)
 {
-	uint32_t error = code & 0xbf; /* format-one codes without what they are about */
-
-	if (!(image->policies[index].flags & POLICY_ONCE) || !authorizes_hierarchy(command))
+	if (!(image->policies[index].flags & POLICY_ONCE) ||
+		!tpm_command_authorizes_hierarchy(command))
 		return false;
-	return code == TPM_RC_SUCCESS || code == TPM_RC_LOCKOUT ||
-	       (code & 0x80 && (error == TPM_RC_AUTH_FAIL || error == TPM_RC_BAD_AUTH));
+	return code == TPM_RC_SUCCESS || account_is_wrong_authorization(code);
 }
 
 bool filter_shows_handle(const struct policy_image *image, uint32_t handle)

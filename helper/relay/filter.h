@@ -18,10 +18,10 @@ enum filter_kind {
 
 struct filter_verdict {
 	enum filter_kind kind;
-	uint32_t code;    /* the response code where it is refused */
-	const char *rule; /* the rule that refused it, for the log */
-	uint32_t query;   /* FILTER_QUERY: a persistent, transient or NV handle */
-	unsigned policy;  /* FILTER_ALLOW: index of the policy that allows it */
+	uint32_t code;     /* the response code where it is refused */
+	const char *rule;  /* the rule that refused it, for the log */
+	uint32_t query;    /* FILTER_QUERY: a persistent, transient or NV handle */
+	uint32_t policies; /* FILTER_ALLOW: which policies allow it, as bits */
 };
 
 /* IMAGE must have passed policy_image_check(). */
@@ -29,8 +29,8 @@ struct filter_verdict filter_check(const struct policy_image *image, const struc
 	const struct tpm_command *command);
 
 /*
- * Whether COMMAND, allowed by policy INDEX of IMAGE, uses up a POLICY_ONCE profile when it is
- * answered with CODE: one success, or one failed authorization, of a hierarchy.
+ * Whether COMMAND, allowed by policy INDEX of IMAGE, uses it up (POLICY_ONCE) when it is answered
+ * with CODE: one success, or one failed authorization, of a hierarchy.
  */
 bool filter_spends(const struct policy_image *image, unsigned index,
 	const struct tpm_command *command, uint32_t code);

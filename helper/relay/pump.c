@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define PARTIAL_MS  2000 /* how long half a command may stay half */
-#define QUERIES_MAX 4    /* a command has three handles; more facts than that it cannot need */
+#define PARTIAL_NS  UINT64_C(2000000000) /* how long half a command may stay half */
+#define QUERIES_MAX 4 /* a command has three handles; more facts than that it cannot need */
 
 void pump_init(struct pump *pump, const struct policy_image *image)
 {
@@ -27,9 +27,9 @@ static size_t answer_failure(struct pump *pump, int error)
 {
 	if (pump->channel.tpm < 0)
 		return refuse(pump, pump->channel.released_code);
-	/* The kernel's resource manager has flushed this descriptor's sessions. */
-	if (error == -ENOMEM || error == -EINVAL)
-		account_forget_sessions(&pump->account);
+	/* The kernel's resource manager may have flushed this descriptor's sessions, and their
+	 * numbers may be somebody else's by now. */
+	account_forget_sessions(&pump->account);
 	return refuse(
 		pump, TPM_RC_LAYER | (error == -ENOMEM ? TPM_RC_OBJECT_MEMORY : TPM_RC_FAILURE));
 }
@@ -65,8 +65,27 @@ static int judge(
 	return 0;
 }
 
+/* Which of POLICIES are used up. Without an answer nobody knows what the TPM did: it counts. */
+static uint32_t spend(const struct pump *pump, const struct tpm_command *command, uint32_t policies,
+	uint32_t code)
+{
+	uint32_t spent = 0;
+
+	for (uint32_t i = 0; i < pump->image->policy_count; i++)
+		if (policies >> i & 1 && filter_spends(pump->image, i, command, code))
+			spent |= 1u << i;
+	return spent;
+}
+
+/* Whether COMMAND flushes objects of the session without naming them. */
+static bool flushes_unnamed(const struct tpm_command *command)
+{
+	return command->info->code == TPM_CC_CLEAR ||
+	       command->info->code == TPM_CC_HIERARCHY_CONTROL;
+}
+
 static size_t answer_by_tpm(
-	struct pump *pump, size_t size, const struct tpm_command *command, unsigned policy)
+	struct pump *pump, size_t size, const struct tpm_command *command, uint32_t policies)
 {
 	struct tpm_response response;
 	uint32_t code = TPM_RC_SUCCESS;
@@ -77,11 +96,11 @@ static size_t answer_by_tpm(
 		r = tpm_response_parse(command, pump->output, answered, &response);
 	if (r == 0) {
 		code = response.code;
-		r = account_learn(&pump->account, command, &response);
+		r = account_learn(&pump->account, command, policies, &response);
 	}
-	/* Without an answer nobody knows what the TPM did: it counts as done. */
-	if (filter_spends(pump->image, policy, command, code))
-		pump->account.spent |= 1u << policy;
+	pump->account.spent |= spend(pump, command, policies, code);
+	if (r == 0 && code == TPM_RC_SUCCESS && flushes_unnamed(command))
+		r = query_objects(&pump->channel, &pump->account);
 	if (r == -EBADMSG) {
 		log_event("the TPM's response contradicts the command: it is released");
 		channel_release(&pump->channel, TPM_RC_LAYER | TPM_RC_FAILURE);
@@ -98,15 +117,18 @@ size_t pump_answer(struct pump *pump, size_t size)
 
 	if (pump->channel.tpm < 0)
 		return refuse(pump, pump->channel.released_code);
+	account_forget_entities(&pump->account);
 	code = tpm_command_parse(pump->input, size, &command);
-	if (code != TPM_RC_SUCCESS)
+	if (code != TPM_RC_SUCCESS) {
+		log_refusal("a malformed command", "malformed", code);
 		return refuse(pump, code);
+	}
 	r = judge(pump, &command, &verdict);
 	if (r < 0)
 		return answer_failure(pump, r);
 	switch (verdict.kind) {
 	case FILTER_ALLOW:
-		return answer_by_tpm(pump, size, &command, verdict.policy);
+		return answer_by_tpm(pump, size, &command, verdict.policies);
 	case FILTER_LOCAL:
 		return answer_locally(pump, &command);
 	case FILTER_DENY:
@@ -134,23 +156,35 @@ static bool size_is_impossible(const struct pump *pump)
 	       (size < TPM_HEADER_SIZE || size > sizeof pump->input);
 }
 
+/* What is left of the time for the rest of a command, -1 while none has begun. */
+static int partial_ms(struct pump *pump)
+{
+	uint64_t now;
+
+	if (pump->received == 0)
+		return -1;
+	now = channel_now();
+	if (pump->partial_deadline == 0)
+		pump->partial_deadline = now + PARTIAL_NS;
+	return pump->partial_deadline > now ? (int)((pump->partial_deadline - now) / 1000000) : 0;
+}
+
 /*
  * Collects one command at the front of `input`. Returns its size; 0 when the client has left;
  * -EBADMSG when what came is no command and was dropped.
  */
 static ssize_t collect(struct pump *pump)
 {
+	pump->partial_deadline = 0;
 	for (;;) {
 		size_t size = declared_size(pump);
-		ssize_t got;
+		ssize_t got = -ETIME;
 
 		if (!size_is_impossible(pump) && size > 0 && pump->received >= size)
 			return (ssize_t)size;
-		got = size_is_impossible(pump)
-			      ? -ETIME
-			      : channel_receive(&pump->channel, pump->input + pump->received,
-					sizeof pump->input - pump->received,
-					pump->received > 0 ? PARTIAL_MS : -1);
+		if (!size_is_impossible(pump))
+			got = channel_receive(&pump->channel, pump->input + pump->received,
+				sizeof pump->input - pump->received, partial_ms(pump));
 		if (got == 0)
 			return 0;
 		if (got > 0)

@@ -9,7 +9,8 @@ struct pump {
 	const struct policy_image *image;
 	struct channel channel;
 	struct account account;
-	size_t received; /* bytes at the front of `input` */
+	size_t received;           /* bytes at the front of `input` */
+	uint64_t partial_deadline; /* when half a command is given up; 0: there is none */
 	uint8_t input[TPM_MESSAGE_MAX];
 	uint8_t output[TPM_MESSAGE_MAX];
 };

@@ -186,6 +186,19 @@ int query_handles(struct channel *channel, const struct policy_image *image,
 	return 0;
 }
 
+int query_objects(struct channel *channel, struct account *account)
+{
+	uint8_t response[TPM_MESSAGE_MAX];
+	struct cursor handles;
+	uint32_t code;
+	bool more;
+	int r = ask_handles(channel, TPM_HT_TRANSIENT << 24, response, &handles, &code, &more);
+
+	if (r == 0 && code == TPM_RC_SUCCESS)
+		account_keep_objects(account, handles);
+	return r;
+}
+
 static int flush_kind(struct channel *channel, uint32_t kind)
 {
 	uint8_t response[TPM_MESSAGE_MAX];

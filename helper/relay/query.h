@@ -23,6 +23,12 @@ int query_handles(struct channel *channel, const struct policy_image *image,
 	uint8_t response[TPM_MESSAGE_MAX], size_t *ret_size);
 
 /*
+ * Lets ACCOUNT forget the transient objects that the TPM no longer has. Returns 0 or a negative
+ * errno of channel_transact().
+ */
+int query_objects(struct channel *channel, struct account *account);
+
+/*
  * Flushes every transient object and loaded session of a TPM that has no resource manager. Returns
  * 0 or a negative errno of channel_transact().
  */

@@ -241,3 +241,9 @@ uint32_t tpm_command_parse(const uint8_t *bytes, size_t size, struct tpm_command
 		*ret_command = command;
 	return code;
 }
+
+bool tpm_command_authorizes_hierarchy(const struct tpm_command *command)
+{
+	return command->handle_count > 0 && command->info->handles[0].role != TPM_ROLE_NONE &&
+	       command->handles[0] >> 24 == TPM_HT_PERMANENT && command->handles[0] != TPM_RH_NULL;
+}

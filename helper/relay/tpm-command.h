@@ -45,5 +45,8 @@ int tpm_header_parse(const uint8_t *bytes, size_t size, struct tpm_header *ret_h
  */
 uint32_t tpm_command_parse(const uint8_t *bytes, size_t size, struct tpm_command *ret_command);
 
+/* Whether the first handle is a hierarchy, lockout included, that the command authorizes. */
+bool tpm_command_authorizes_hierarchy(const struct tpm_command *command);
+
 /* The kind of HANDLE; TPM_KIND_NONE for what the specification does not know. */
 enum tpm_kind tpm_handle_kind(uint32_t handle);

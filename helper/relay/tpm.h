@@ -20,6 +20,8 @@
 #define TPM_CC_HIERARCHY_CONTROL   0x00000121u
 #define TPM_CC_CREATE_PRIMARY      0x00000131u
 #define TPM_CC_SEQUENCE_COMPLETE   0x0000013eu
+#define TPM_CC_REWRAP              0x00000152u
+#define TPM_CC_CLEAR               0x00000126u
 #define TPM_CC_STARTUP             0x00000144u
 #define TPM_CC_CREATE              0x00000153u
 #define TPM_CC_LOAD                0x00000157u

@@ -77,7 +77,7 @@ static struct policy_image like_admin(void)
 
 static struct account owning(void)
 {
-	return (struct account){
+	struct account account = {
 		.objects = {{.handle = OWN_KEY,
 				    .known = true,
 				    .type = TPM_ALG_ECC,
@@ -98,6 +98,10 @@ static struct account owning(void)
 			{.handle = EK_CERT, .known = true, .attributes = TPMA_NV_NO_DA},
 			{.handle = SOMEBODYS_NV, .known = true, .attributes = TPMA_NV_NO_DA}},
 	};
+
+	for (unsigned i = 0; i < ACCOUNT_OBJECTS; i++)
+		account.objects[i].policies = 1; /* the first policy let them be made */
+	return account;
 }
 
 static struct tpm_command make(const char *name, uint32_t h1, uint32_t h2, uint32_t h3)
@@ -251,7 +255,8 @@ static void test_filter_objects_must_be_own(void **state)
 		{"Load", {EK}, FILTER_DENY, REFUSED},
 		{"Import", {FOREIGN_KEY}, FILTER_DENY, 0x000b0910},
 		{"Rewrap", {OWN_KEY, FOREIGN_KEY}, FILTER_DENY, 0x000b0911},
-		{"Rewrap", {OWN_KEY, TPM_RH_NULL}, FILTER_ALLOW, 0},
+		{"Rewrap", {OWN_KEY, TPM_RH_NULL}, FILTER_DENY, REFUSED}, /* would print secrets */
+		{"Rewrap", {OWN_KEY, OWN_KEY}, FILTER_DENY, REFUSED},
 		{"Rewrap", {OWN_KEY, SOMEBODYS}, FILTER_DENY, REFUSED},
 		{"Certify", {OWN_KEY, OWN_KEY}, FILTER_ALLOW, 0},
 		{"Certify", {OWN_KEY, SOMEBODYS}, FILTER_DENY, REFUSED}, /* second authorization */
@@ -613,6 +618,7 @@ static void test_filter_sealed_data(void **state)
 
 	(void)state;
 	account.objects[0] = (struct account_entity){.handle = OWN_KEY,
+		.policies = 1,
 		.known = true,
 		.type = TPM_ALG_KEYEDHASH,
 		.attributes = TPMA_OBJECT_NO_DA};
@@ -661,11 +667,63 @@ static void test_filter_policies_are_not_merged(void **state)
 	image.policies[1] = like_attest().policies[0];
 	memset(image.policies[1].commands, 0, sizeof image.policies[1].commands);
 	assert_int_equal(filter_check(&image, &account, &create).kind, FILTER_ALLOW);
-	assert_int_equal(filter_check(&image, &account, &create).policy, 0);
+	assert_int_equal(filter_check(&image, &account, &create).policies, 1);
 	assert_int_equal(filter_check(&image, &account, &primary).kind, FILTER_DENY);
 	assert_int_equal(policy_allow_command(&image.policies[1], primary.info->code), 0);
 	assert_int_equal(filter_check(&image, &account, &primary).kind, FILTER_ALLOW);
-	assert_int_equal(filter_check(&image, &account, &primary).policy, 1);
+	assert_int_equal(filter_check(&image, &account, &primary).policies, 2);
+}
+
+/* An endorsement key that one profile made is not another profile's to sign with. */
+static void test_filter_objects_stay_with_their_policy(void **state)
+{
+	struct policy_image image = like_keys();
+	struct account account = owning();
+	struct tpm_command sign = make("Sign", OWN_KEY, 0, 0);
+	struct tpm_command flush = make("FlushContext", 0, 0, 0);
+
+	(void)state;
+	flush.parameters[0].number = OWN_KEY;
+	image.policy_count = 2;
+	image.policies[1] = like_attest().policies[0];
+	memset(image.policies[1].commands, 0, sizeof image.policies[1].commands);
+	account.objects[0].policies = 2;
+	assert_int_equal(filter_check(&image, &account, &sign).kind, FILTER_DENY);
+	assert_string_equal(filter_check(&image, &account, &sign).rule, "other-profile");
+	assert_int_equal(filter_check(&image, &account, &flush).kind, FILTER_ALLOW);
+	account.objects[0].policies = 3;
+	assert_int_equal(filter_check(&image, &account, &sign).kind, FILTER_ALLOW);
+	assert_int_equal(filter_check(&image, &account, &sign).policies, 1);
+}
+
+static void test_filter_hierarchy_guesses_end(void **state)
+{
+	struct policy_image image = like_keys();
+	struct account account = owning();
+	struct tpm_command primary = make("CreatePrimary", TPM_RH_OWNER, 0, 0);
+	struct tpm_command null = make("CreatePrimary", TPM_RH_NULL, 0, 0);
+	struct tpm_response wrong = {.code = 0x9a2}; /* BAD_AUTH, session 1 */
+
+	(void)state;
+	account.objects[2].handle = 0;
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(filter_check(&image, &account, &primary).kind, FILTER_ALLOW);
+		assert_int_equal(account_learn(&account, &primary, 1, &wrong), 0);
+	}
+	assert_int_equal(filter_check(&image, &account, &primary).code, 0x000b0921);
+	assert_int_equal(filter_check(&image, &account, &null).kind, FILTER_ALLOW);
+}
+
+static void test_filter_rewrap_needs_unseal(void **state)
+{
+	struct policy_image image = like_keys();
+	struct account account = owning();
+	struct tpm_command rewrap = make("Rewrap", OWN_KEY, TPM_RH_NULL, 0);
+
+	(void)state;
+	assert_string_equal(filter_check(&image, &account, &rewrap).rule, "rewrap");
+	image.policies[0].flags |= POLICY_UNSEAL_FOREIGN;
+	assert_int_equal(filter_check(&image, &account, &rewrap).kind, FILTER_ALLOW);
 }
 
 static void test_filter_once_is_spent(void **state)
@@ -730,6 +788,9 @@ int main(void)
 		cmocka_unit_test(test_filter_sealed_data),
 		cmocka_unit_test(test_filter_slots_are_the_kernels),
 		cmocka_unit_test(test_filter_policies_are_not_merged),
+		cmocka_unit_test(test_filter_objects_stay_with_their_policy),
+		cmocka_unit_test(test_filter_hierarchy_guesses_end),
+		cmocka_unit_test(test_filter_rewrap_needs_unseal),
 		cmocka_unit_test(test_filter_once_is_spent),
 		cmocka_unit_test(test_filter_shows_only_what_may_be_used),
 	};

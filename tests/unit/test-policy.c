@@ -86,6 +86,10 @@ static void test_image_check_refuses_what_it_cannot_enforce(void **state)
 	image.policies[0].ranges[0] = (struct policy_range){0x80ffffff, 0x81000000, POLICY_USE_KEY};
 	assert_int_equal(policy_image_check(&image), -EBADMSG); /* over two kinds of handle */
 	image = good_image();
+	image.policy_count = 2;
+	image.policies[1] = image.policies[0]; /* the same profile twice */
+	assert_int_equal(policy_image_check(&image), -EBADMSG);
+	image = good_image();
 	memset(image.policies[0].name, 'x', sizeof image.policies[0].name);
 	assert_int_equal(policy_image_check(&image), -EBADMSG);
 }

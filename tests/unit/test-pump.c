@@ -439,7 +439,8 @@ static void test_pump_idle_limit_releases_the_tpm(void **state)
 	struct fixture *f = *state;
 	pid_t child;
 
-	f->pump.channel.idle_seconds = 1;
+	f->pump.channel.idle_ns = 1000000000;
+	f->pump.channel.idle_deadline = channel_now() + f->pump.channel.idle_ns;
 	child = fork();
 	if (child == 0) {
 		uint8_t byte;
@@ -460,6 +461,70 @@ static void test_pump_idle_limit_releases_the_tpm(void **state)
 
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
+}
+
+/* A client that never lets the relay wait does not outlive its session's time. */
+static void test_pump_lifetime_ends_a_busy_session(void **state)
+{
+	struct fixture *f = *state;
+
+	f->pump.channel.deadline = channel_now(); /* over */
+	PUT(f->client, get_random);
+	PUT(f->client, get_random);
+	run_to_end(f);
+	assert_int_equal(take_code(f), 0x000b0120);
+	assert_int_equal(take_code(f), 0x000b0120);
+}
+
+static void test_pump_every_release_is_told_to_the_broker(void **state)
+{
+	struct fixture *f = *state;
+	struct account_message message;
+
+	shutdown(f->tpm, SHUT_RDWR);
+	PUT(f->client, get_random);
+	run_to_end(f);
+	assert_int_equal(recv(f->account, &message, sizeof message, MSG_DONTWAIT), sizeof message);
+	assert_int_equal(message.type, ACCOUNT_REVOKED);
+}
+
+static void send_with_descriptor(int fd, const void *bytes, size_t size)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	uint8_t copy[64];
+	struct iovec data = {.iov_base = copy, .iov_len = size};
+	struct msghdr message = {.msg_iov = &data,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof control.bytes};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	memcpy(copy, bytes, size);
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof fd);
+	memcpy(CMSG_DATA(header), &fd, sizeof fd);
+	assert_int_equal(sendmsg(fd, &message, 0), size);
+}
+
+/* A descriptor that lingers when it is dropped would hold the relay, and the TPM with it. */
+static void test_pump_descriptor_from_the_client_ends_the_session(void **state)
+{
+	static const int on = 1;
+	struct fixture *f = *state;
+	uint8_t asked[64];
+
+	/* as before Linux 6.16, which knows neither the option nor the refusal */
+	setsockopt(f->pump.channel.client, SOL_SOCKET, 83 /* SO_PASSRIGHTS */, &on, sizeof on);
+	f->pump.channel.peek = true;
+	send_with_descriptor(f->client, get_random, sizeof get_random);
+	run_to_end(f);
+	assert_int_equal(take_code(f), 0x000b0120);
+	assert_int_equal(f->pump.channel.tpm, -1);
+	assert_int_equal(take_asked(f, asked, sizeof asked), 0);
 }
 
 #define PUMP_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -486,6 +551,9 @@ int main(void)
 		PUMP_TEST(test_pump_persistent_handles_of_others_are_not_listed),
 		PUMP_TEST(test_pump_handle_list_that_runs_backwards_is_a_lie),
 		PUMP_TEST(test_pump_idle_limit_releases_the_tpm),
+		PUMP_TEST(test_pump_lifetime_ends_a_busy_session),
+		PUMP_TEST(test_pump_every_release_is_told_to_the_broker),
+		PUMP_TEST(test_pump_descriptor_from_the_client_ends_the_session),
 	};
 
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR) /* as the relay does */
