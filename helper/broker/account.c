@@ -57,18 +57,20 @@ static void account_tidy(struct account *account, uint32_t uid)
 		g_hash_table_remove(account->users, GUINT_TO_POINTER(uid));
 }
 
-enum account_limit account_enter(struct account *account, const struct config *config, uint32_t uid)
+bool account_has_room(const struct account *account, const struct config *config)
+{
+	return account->undecided < config->max_undecided;
+}
+
+bool account_enter(struct account *account, const struct config *config, uint32_t uid)
 {
 	const struct user *user = account_find(account, uid);
 
 	if (user && user->undecided >= config->max_undecided_per_user)
-		return ACCOUNT_E_UID;
-	/* root can still look and revoke while others fill the house */
-	if (uid != 0 && account->undecided >= config->max_undecided)
-		return ACCOUNT_E_TOTAL;
+		return false;
 	account_get(account, uid)->undecided++;
 	account->undecided++;
-	return ACCOUNT_WITHIN;
+	return true;
 }
 
 void account_leave(struct account *account, uint32_t uid)

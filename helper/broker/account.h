@@ -14,7 +14,7 @@
 
 struct config;
 
-/* What account_enter() and account_may_open() find exceeded. */
+/* Which limit account_may_open() finds reached. */
 enum account_limit {
 	ACCOUNT_WITHIN = 0,
 	ACCOUNT_E_UID,
@@ -26,9 +26,12 @@ struct account;
 struct account *account_new(void);
 void account_free(struct account *account);
 
-/* Counts a new connection of UID; nothing is counted where a limit is exceeded. */
-enum account_limit account_enter(
-	struct account *account, const struct config *config, uint32_t uid);
+/* Whether there may be one more undecided connection. */
+bool account_has_room(const struct account *account, const struct config *config);
+
+/* Counts a new connection of UID; false, and nothing is counted, where UID has as many as it may.
+ */
+bool account_enter(struct account *account, const struct config *config, uint32_t uid);
 void account_leave(struct account *account, uint32_t uid);
 
 /* False where UID has a prompt already. The connection is not undecided until the prompt ends. */

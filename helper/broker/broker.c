@@ -157,13 +157,13 @@ static bool broker_start(struct broker *broker, char **ret_problem)
 {
 	const char *socket;
 
+	if (!broker_load_settings(broker, ret_problem))
+		return false;
 	if (access(broker->options.relay, X_OK) < 0) {
 		*ret_problem = g_strdup_printf("cannot execute the relay %s: %s (see --relay)",
 			broker->options.relay, g_strerror(errno));
 		return false;
 	}
-	if (!broker_load_settings(broker, ret_problem))
-		return false;
 	broker->devices =
 		device_list_new(broker->options.tpm, broker_on_device_gone, broker, ret_problem);
 	if (!broker->devices)

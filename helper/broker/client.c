@@ -20,7 +20,7 @@ static void client_free(struct client *client)
 	g_clear_handle_id(&client->watch, g_source_remove);
 	g_clear_handle_id(&client->deadline, g_source_remove);
 	cleanup_close(&client->fd);
-	account_leave(broker->account, client->identity.peer.uid);
+	account_leave(broker->account, client->charged);
 	identity_done(&client->identity);
 	g_free(client);
 	broker_touch(broker);
@@ -215,7 +215,13 @@ static void client_on_request(struct client *client, const void *packet, size_t 
 		return;
 	}
 	client->state = CLIENT_WORKING;
-	client_dispatch(client);
+	if (client->subordinate)
+		client_refuse(client, PROTOCOL_DENIED,
+			"uid %u is a subordinate uid of another user (%s); AllowSubordinate=yes of "
+			"tpmgate.conf lets these in",
+			client->identity.peer.uid, client->broker->config.subuid_file);
+	else
+		client_dispatch(client);
 }
 
 static void client_on_nonce(
@@ -287,13 +293,16 @@ static gboolean client_on_input(gint fd, GIOCondition condition, gpointer data)
 	return G_SOURCE_CONTINUE;
 }
 
-void client_new(struct broker *broker, int fd, const struct identity *identity)
+void client_new(struct broker *broker, int fd, const struct identity *identity, bool subordinate,
+	uint32_t charged)
 {
 	struct client *client = g_new0(struct client, 1);
 
 	client->broker = broker;
 	client->fd = fd;
 	client->identity = *identity;
+	client->subordinate = subordinate;
+	client->charged = charged;
 	client->watch = g_unix_fd_add(fd, G_IO_IN | G_IO_HUP | G_IO_ERR, client_on_input, client);
 	client_set_deadline(client);
 	broker_touch(broker);

@@ -28,6 +28,8 @@ struct client {
 	struct broker *broker;
 	int fd;
 	struct identity identity;
+	bool subordinate; /* a uid that is not served: refused when its request is read */
+	uint32_t charged; /* the uid that account_enter() counted */
 	struct protocol_request request; /* from WORKING on */
 	enum client_state state;
 	guint watch;
@@ -41,10 +43,11 @@ struct client {
 };
 
 /*
- * Serves the connection FD of IDENTITY, which account_enter() counted. All of it is the client's
- * from here on.
+ * Serves the connection FD of IDENTITY, for which account_enter() counted the uid CHARGED. All of
+ * it is the client's from here on.
  */
-void client_new(struct broker *broker, int fd, const struct identity *identity);
+void client_new(struct broker *broker, int fd, const struct identity *identity, bool subordinate,
+	uint32_t charged);
 
 /* Ends the connection with a reply. The client is gone afterwards. */
 void client_refuse(struct client *client, enum protocol_status status, const char *format, ...)

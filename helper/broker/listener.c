@@ -2,11 +2,14 @@
  * Trusts nobody who connects. Before a connection costs more than two descriptors, the kernel has
  * said who it is, its uid is within the limits, and it is not one of the many uids of one user.
  *
- * Out of descriptors, accepting pauses: connections wait in the kernel's queue, and nothing spins.
+ * A uid that has too many connections is refused. Where there are too many in all, or too few
+ * descriptors left to serve them, accepting pauses: whoever comes waits in the kernel's queue, and
+ * nothing spins.
  */
 #include "broker/listener.h"
 
 #include "broker/client.h"
+#include "broker/linger.h"
 #include "broker/log.h"
 #include "broker/reply.h"
 #include "common/cleanup.h"
@@ -15,6 +18,7 @@
 #include <glib-unix.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -26,6 +30,8 @@
 #define LISTENER_BACKLOG  4096
 #define LISTENER_BURST    16 /* connections accepted before others have their turn */
 #define LISTENER_PAUSE_MS 100
+#define LISTENER_FULL_MS  10
+#define LISTENER_SPARE    24 /* descriptors of our own, and those that a new session takes */
 
 struct socket {
 	struct listener *listener;
@@ -38,6 +44,7 @@ struct socket {
 struct listener {
 	struct broker *broker;
 	GPtrArray *sockets;
+	struct linger *refused;
 	guint pause;
 };
 
@@ -63,6 +70,7 @@ struct listener *listener_new(struct broker *broker)
 	struct listener *listener = g_new0(struct listener, 1);
 
 	listener->broker = broker;
+	listener->refused = linger_new();
 	listener->sockets = g_ptr_array_new_with_free_func(listener_free_socket);
 	return listener;
 }
@@ -73,6 +81,7 @@ void listener_free(struct listener *listener)
 		return;
 	g_clear_handle_id(&listener->pause, g_source_remove);
 	g_ptr_array_unref(listener->sockets);
+	linger_free(listener->refused);
 	g_free(listener);
 }
 
@@ -96,8 +105,9 @@ static struct socket *listener_add(struct listener *listener, int fd)
 	return socket;
 }
 
-static void listener_refuse(
-	int fd, enum protocol_status status, const struct identity *identity, const char *message)
+/* Answers the connection FD and lets go of it. */
+static void listener_refuse(struct listener *listener, int fd, enum protocol_status status,
+	const struct identity *identity, const char *message)
 {
 	reply_send(fd, &(struct reply){.status = status, .message = message, .fd = -1});
 	log_event(LOG_CONNECTION, G_LOG_LEVEL_WARNING,
@@ -107,63 +117,49 @@ static void listener_refuse(
 			.verdict = "refused",
 		},
 		"connection refused: %s", message);
+	linger_add(listener->refused, fd);
 }
 
-/* Returns whether IDENTITY may become a client, and has been counted; if not, it was refused. */
-static bool listener_admit(struct listener *listener, int fd, const struct identity *identity)
+/* Makes a client of the connection FD, or refuses it. Owns both. */
+static void listener_admit(struct listener *listener, int fd, struct identity *identity)
 {
 	struct broker *broker = listener->broker;
 	const struct config *config = &broker->config;
-	uint32_t uid = identity->peer.uid;
+	bool subordinate = !config->allow_subordinate &&
+			   subuid_contains(broker->subuid, config->subuid_file, identity->peer.uid);
+	/* They are refused, but politely, after their request: together they count as one user. */
+	uint32_t charged = subordinate ? UINT32_MAX : identity->peer.uid;
 	g_autofree char *message = NULL;
 
-	if (!config->allow_subordinate &&
-		subuid_contains(broker->subuid, config->subuid_file, uid)) {
-		message = g_strdup_printf("uid %u is a subordinate uid of another user (%s); "
-					  "AllowSubordinate=yes of tpmgate.conf lets these in",
-			uid, config->subuid_file);
-		listener_refuse(fd, PROTOCOL_DENIED, identity, message);
-		return false;
+	if (account_enter(broker->account, config, charged)) {
+		client_new(broker, fd, identity, subordinate, charged);
+		return;
 	}
-	switch (account_enter(broker->account, config, uid)) {
-	case ACCOUNT_WITHIN:
-		return true;
-	case ACCOUNT_E_UID:
-		message = g_strdup_printf("%u connections of yours wait for an answer, as many as "
-					  "may (MaxUndecidedPerUser= of tpmgate.conf); try again",
-			config->max_undecided_per_user);
-		break;
-	case ACCOUNT_E_TOTAL:
-	default:
-		message = g_strdup_printf("%u connections wait for an answer, as many as may "
-					  "(MaxUndecided= of tpmgate.conf); try again",
-			config->max_undecided);
-		break;
-	}
-	listener_refuse(fd, PROTOCOL_LIMIT, identity, message);
-	return false;
+	message = g_strdup_printf("%u connections of yours wait for an answer, as many as may "
+				  "(MaxUndecidedPerUser= of tpmgate.conf); try again",
+		config->max_undecided_per_user);
+	listener_refuse(listener, fd, PROTOCOL_LIMIT, identity, message);
+	identity_done(identity);
 }
 
-static void listener_welcome(struct listener *listener, int accepted)
+static void listener_welcome(struct listener *listener, int fd)
 {
-	CLEANUP_FD int fd = accepted;
+	g_autofree char *message = NULL;
 	struct identity identity;
 	int r;
 
 	listener_pass_no_rights(fd);
 	r = identity_read(fd, &identity);
-	if (r == IDENTITY_E_GONE) {
-		listener_refuse(fd, PROTOCOL_DENIED, NULL, "the process that connected has ended");
-	} else if (r != 0) {
-		g_autofree char *message = g_strdup_printf(
-			"the broker cannot find out who connected: %s", g_strerror(-r));
-
-		listener_refuse(fd, PROTOCOL_FAILED, NULL, message);
-	} else if (listener_admit(listener, fd, &identity)) {
-		client_new(listener->broker, TAKE_FD(fd), &identity);
-	} else {
-		identity_done(&identity);
+	if (r == 0) {
+		listener_admit(listener, fd, &identity);
+		return;
 	}
+	message = r == IDENTITY_E_GONE
+			  ? g_strdup("the process that connected has ended")
+			  : g_strdup_printf(
+				    "the broker cannot find out who connected: %s", g_strerror(-r));
+	listener_refuse(listener, fd, r == IDENTITY_E_GONE ? PROTOCOL_DENIED : PROTOCOL_FAILED,
+		NULL, message);
 }
 
 static gboolean listener_on_pause_over(gpointer data)
@@ -175,36 +171,61 @@ static gboolean listener_on_pause_over(gpointer data)
 	return G_SOURCE_REMOVE;
 }
 
-static void listener_pause(struct listener *listener, int error)
+static void listener_pause(struct listener *listener, guint milliseconds, const char *why)
 {
-	log_event(LOG_CONNECTION, G_LOG_LEVEL_WARNING, NULL,
-		"cannot accept connections for a moment: %s", g_strerror(error));
+	log_event(LOG_CONNECTION, G_LOG_LEVEL_WARNING, NULL, "connections have to wait: %s", why);
 	for (guint i = 0; i < listener->sockets->len; i++) {
 		struct socket *socket = g_ptr_array_index(listener->sockets, i);
 
 		g_clear_handle_id(&socket->watch, g_source_remove);
 	}
 	if (listener->pause == 0)
-		listener->pause =
-			g_timeout_add(LISTENER_PAUSE_MS, listener_on_pause_over, listener);
+		listener->pause = g_timeout_add(milliseconds, listener_on_pause_over, listener);
+}
+
+/*
+ * Whether descriptors are left for one more connection, and for the session that it may become: two
+ * for each connection, and two for each session.
+ */
+static bool listener_has_descriptors(const struct listener *listener)
+{
+	const struct account *account = listener->broker->account;
+	rlim_t used = LISTENER_SPARE + linger_count(listener->refused) +
+		      2 * ((rlim_t)account_connections(account) + account_sessions(account));
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_NOFILE, &limit) < 0 || used + 2 <= limit.rlim_cur;
 }
 
 static gboolean listener_on_connection(gint fd, GIOCondition condition, gpointer data)
 {
 	struct socket *socket = data;
+	struct listener *listener = socket->listener;
 
 	(void)condition;
 	for (int i = 0; i < LISTENER_BURST; i++) {
-		int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int accepted;
 
+		if (!account_has_room(listener->broker->account, &listener->broker->config)) {
+			listener_pause(listener, LISTENER_FULL_MS,
+				"as many wait for an answer as may (MaxUndecided= of "
+				"tpmgate.conf)");
+			break;
+		}
+		if (!listener_has_descriptors(listener)) {
+			listener_pause(listener, LISTENER_PAUSE_MS,
+				"the broker is short of file descriptors");
+			break;
+		}
+		accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (accepted >= 0) {
-			listener_welcome(socket->listener, accepted);
+			listener_welcome(listener, accepted);
 			continue;
 		}
 		if (errno == ECONNABORTED || errno == EINTR)
 			continue;
 		if (errno != EAGAIN)
-			listener_pause(socket->listener, errno);
+			listener_pause(listener, LISTENER_PAUSE_MS, g_strerror(errno));
 		break;
 	}
 	return G_SOURCE_CONTINUE;

@@ -15,7 +15,7 @@ uint32_t reply_room(uint32_t item_size)
 	return (PROTOCOL_REPLY_MAX - (uint32_t)sizeof(struct protocol_reply)) / item_size;
 }
 
-static void reply_drain(int fd)
+void reply_drain(int fd)
 {
 	char packet[1];
 	pid_t pid;

@@ -24,3 +24,9 @@ uint32_t reply_room(uint32_t item_size);
  * errno.
  */
 int reply_send(int fd, const struct reply *reply);
+
+/*
+ * Throws away packets that wait on FD, with what they bring: a connection that is closed while some
+ * do is reset, and its client may not see the reply.
+ */
+void reply_drain(int fd);
