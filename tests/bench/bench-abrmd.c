@@ -59,18 +59,22 @@ struct tcti {
 	char conf[BENCH_ABRMD_TCTI_SIZE];
 };
 
+/* Loads what a TCTI needs, for as long as this program runs: loading is not what is measured. */
 static int tcti_load(struct tcti *tcti)
 {
-	/* Held until the end: loading is not what is measured. */
-	void *loader = dlopen("libtss2-tctildr.so.0", RTLD_NOW);
+	static const char *const names[] = {
+		"libtss2-tctildr.so.0", "libtss2-tcti-swtpm.so.0", "libtss2-tcti-tabrmd.so.0"};
+	static void *libraries[sizeof names / sizeof names[0]];
 
-	if (!loader || !dlopen("libtss2-tcti-swtpm.so.0", RTLD_NOW) ||
-		!dlopen("libtss2-tcti-tabrmd.so.0", RTLD_NOW)) {
-		printf("comparison with tpm2-abrmd: left out, %s\n", dlerror());
-		return 1;
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		libraries[i] = dlopen(names[i], RTLD_NOW);
+		if (!libraries[i]) {
+			printf("comparison with tpm2-abrmd: left out, %s\n", dlerror());
+			return 1;
+		}
 	}
-	*(void **)&tcti->open = dlsym(loader, "Tss2_TctiLdr_Initialize");
-	*(void **)&tcti->close = dlsym(loader, "Tss2_TctiLdr_Finalize");
+	*(void **)&tcti->open = dlsym(libraries[0], "Tss2_TctiLdr_Initialize");
+	*(void **)&tcti->close = dlsym(libraries[0], "Tss2_TctiLdr_Finalize");
 	return tcti->open && tcti->close ? 0 : -ENOSYS;
 }
 

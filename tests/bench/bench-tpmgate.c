@@ -58,7 +58,7 @@ static int bench_run(const struct bench *bench)
 
 	for (size_t i = 0; i < sizeof parts / sizeof parts[0] && r == 0; i++) {
 		r = parts[i](bench);
-		fflush(stdout);
+		(void)fflush(stdout);
 	}
 	return r;
 }
