@@ -183,6 +183,7 @@ static int main_run(const struct arguments *arguments, struct activation *activa
 		g_unix_signal_add(SIGHUP, main_on_reload, &program);
 		listener_start(program.listener);
 		notify_ready(program.broker->notify);
+		log_event(LOG_BROKER, G_LOG_LEVEL_MESSAGE, NULL, "ready for connections");
 		broker_touch(program.broker);
 		g_main_loop_run(program.loop);
 		notify_stopping(program.broker->notify);
