@@ -18,8 +18,6 @@
 #define TPM_TIMEOUT_MS 330000 /* the kernel itself gives up after 300 s at the latest */
 #define DROP_MAX       64     /* reads; a client that writes for ever must not keep us here */
 
-enum { WAIT_CLIENT, WAIT_TPM, WAIT_ACCOUNT, WAIT_COUNT };
-
 uint64_t channel_now(void)
 {
 	struct timespec now;
@@ -100,34 +98,30 @@ static void account_receive(struct channel *channel)
 }
 
 /*
- * Waits until the client (for CLIENT_EVENTS) or the TPM (for input, where WITH_TPM) is ready, or
- * TIMEOUT_MS is over. Returns their revents in *ret_client and *ret_tpm; both 0 at the timeout, or
- * where something else happened that the caller must look at: a release.
+ * Waits until FD, the client's or the TPM's, is ready for EVENTS, or TIMEOUT_MS (-1: never) is
+ * over. Returns what it is ready for; 0 at the timeout, or when the broker has released the
+ * channel.
  */
-static void channel_wait(struct channel *channel, short client_events, bool with_tpm,
-	int timeout_ms, short *ret_client, short *ret_tpm)
+static short channel_wait(struct channel *channel, int fd, short events, int timeout_ms)
 {
-	struct pollfd fds[WAIT_COUNT] = {
-		/* POLLHUP cannot be left out: a client that has left would wake us for ever */
-		[WAIT_CLIENT] = {.fd = channel->client_gone ? -1 : channel->client,
-			.events = client_events},
-		[WAIT_TPM] = {.fd = with_tpm ? channel->tpm : -1, .events = POLLIN},
-		[WAIT_ACCOUNT] = {.fd = channel->account, .events = POLLIN},
+	struct pollfd fds[] = {
+		{.fd = fd, .events = events},
+		{.fd = channel->account, .events = POLLIN},
 	};
 	struct timespec timeout = {
 		.tv_sec = timeout_ms / 1000,
 		.tv_nsec = (long)(timeout_ms % 1000) * 1000000,
 	};
+	int r;
 
-	*ret_client = 0;
-	*ret_tpm = 0;
-	if (ppoll(fds, WAIT_COUNT, timeout_ms < 0 ? NULL : &timeout, NULL) <= 0)
-		return;
-	if (fds[WAIT_ACCOUNT].revents)
+	do
+		r = ppoll(fds, 2, timeout_ms < 0 ? NULL : &timeout, NULL);
+	while (r < 0 && errno == EINTR);
+	if (r <= 0)
+		return 0;
+	if (fds[1].revents)
 		account_receive(channel);
-	*ret_client = fds[WAIT_CLIENT].revents;
-	if (channel->tpm >= 0)
-		*ret_tpm = fds[WAIT_TPM].revents;
+	return fds[0].revents;
 }
 
 /* The sooner of the session's limits; 0: there is none. */
@@ -202,13 +196,10 @@ ssize_t channel_receive(struct channel *channel, void *bytes, size_t size, int t
 {
 	int wait_ms = limited_timeout(channel, timeout_ms);
 	uint64_t end = timeout_ms >= 0 ? channel_now() + (uint64_t)timeout_ms * 1000000 : 0;
-	short client;
-	short tpm;
 
 	if (channel->client_gone)
 		return 0;
-	channel_wait(channel, POLLIN, false, wait_ms, &client, &tpm);
-	if (client)
+	if (channel_wait(channel, channel->client, POLLIN, wait_ms))
 		return receive_now(channel, bytes, size);
 	if (end_of_time(channel) || timeout_ms < 0 || channel_now() < end)
 		return -EAGAIN;
@@ -227,8 +218,6 @@ void channel_drop(struct channel *channel)
 int channel_send(struct channel *channel, const void *bytes, size_t size)
 {
 	size_t sent = 0;
-	short client;
-	short tpm;
 
 	while (sent < size) {
 		ssize_t r = sendto(channel->client, (const uint8_t *)bytes + sent, size - sent,
@@ -243,7 +232,7 @@ int channel_send(struct channel *channel, const void *bytes, size_t size)
 			return -EPIPE;
 		}
 		/* A client that never reads is a client that does nothing: the limits hold. */
-		channel_wait(channel, POLLOUT, false, limited_timeout(channel, -1), &client, &tpm);
+		channel_wait(channel, channel->client, POLLOUT, limited_timeout(channel, -1));
 		end_of_time(channel);
 	}
 	channel->idle_deadline = deadline_after(channel->idle_ns);
@@ -280,34 +269,26 @@ static int tpm_read(struct channel *channel, uint8_t *response, size_t *have)
 	return channel->backend == POLICY_BACKEND_STREAM ? 0 : -EBADMSG;
 }
 
+/*
+ * Waits for the response. A client that leaves meanwhile is noticed afterwards: its command cannot
+ * be recalled.
+ */
 static int tpm_await(struct channel *channel, uint8_t *response, size_t *ret_size)
 {
-	uint64_t deadline = channel_now() + (uint64_t)TPM_TIMEOUT_MS * 1000000;
 	size_t have = 0;
+	int r = 0;
 
-	for (;;) {
-		uint64_t now = channel_now();
-		short client;
-		short tpm;
-		int r;
+	while (r == 0) {
+		short ready = channel_wait(channel, channel->tpm, POLLIN, TPM_TIMEOUT_MS);
 
-		if (now >= deadline)
-			return -ETIME;
-		channel_wait(
-			channel, 0, true, (int)((deadline - now) / 1000000) + 1, &client, &tpm);
-		if (client)
-			channel->client_gone =
-				true; /* the command runs on: it cannot be recalled */
 		if (channel->tpm < 0)
 			return -ECANCELED; /* revoked meanwhile */
-		if (!tpm)
-			continue;
+		if (!ready)
+			return -ETIME;
 		r = tpm_read(channel, response, &have);
-		if (r < 0)
-			return r;
-		if (r > 0)
-			break;
 	}
+	if (r < 0)
+		return r;
 	*ret_size = have;
 	return 0;
 }
