@@ -18,7 +18,6 @@
 #include <glib-unix.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -45,6 +44,7 @@ struct session_list {
 	session_ended ended;
 	void *context;
 	GPtrArray *sessions;
+	uint64_t last_number;
 };
 
 struct session {
@@ -362,18 +362,18 @@ static struct session *session_new(struct session_list *list, const struct proto
 	return session;
 }
 
-/* A number that was never used, also not by a broker before this one: 63 random bits. */
-static int session_choose_number(const struct session_list *list, uint64_t *ret_number)
+/*
+ * Milliseconds since 1970, or the next number that is free: it grows, is short enough to be typed,
+ * and a broker that comes later does not use it again.
+ */
+static uint64_t session_choose_number(struct session_list *list)
 {
-	uint64_t number;
+	uint64_t now = (uint64_t)g_get_real_time() / 1000;
 
-	do {
-		if (getrandom(&number, sizeof number, 0) != sizeof number)
-			return -EIO;
-		number >>= 1;
-	} while (number == 0 || session_list_get(list, number));
-	*ret_number = number;
-	return 0;
+	list->last_number = MAX(list->last_number + 1, now);
+	while (session_list_get(list, list->last_number))
+		list->last_number++;
+	return list->last_number;
 }
 
 /* Starts the relay of FACTS. Returns 0 and the broker's ends, or a negative errno. */
@@ -427,11 +427,11 @@ struct session *session_start(struct session_list *list, const struct session_or
 	int account = -1;
 	int pidfd = -1;
 	int client = -1;
-	int r = session_choose_number(list, &facts.session);
+	int r;
 
+	facts.session = session_choose_number(list);
 	facts.started = g_get_real_time() / G_USEC_PER_SEC;
-	if (r == 0)
-		r = session_spawn(list, order, &facts, &account, &pidfd, &client);
+	r = session_spawn(list, order, &facts, &account, &pidfd, &client);
 	if (r < 0) {
 		*ret_problem = g_strdup_printf(
 			"cannot start a relay (%s): %s", list->relay, g_strerror(-r));
