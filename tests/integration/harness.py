@@ -237,7 +237,7 @@ class NotifySocket:
         self.path = f"{WORLD}/notify-{NotifySocket.count}"
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self.socket.bind(self.path)
-        os.chmod(self.path, 0o666)
+        os.chmod(self.path, 0o666)  # the broker is not root
 
     def receive(self, timeout=PATIENCE):
         """One notification: its lines as a dictionary, and the descriptors sent with it."""
@@ -263,9 +263,11 @@ class NotifySocket:
             for fd in fds:
                 os.close(fd)
 
-    def close(self):
-        self.socket.close()
-        os.unlink(self.path)
+
+def make_run_directory():
+    if not os.path.isdir("/run/tpmgate"):
+        os.mkdir("/run/tpmgate")
+        os.chown("/run/tpmgate", USERS["tpmgate"], USERS["tpmgate"])
 
 
 class Broker:
@@ -290,9 +292,7 @@ class Broker:
             self.write_profile(name, text)
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(config)
-        if not os.path.isdir("/run/tpmgate"):
-            os.mkdir("/run/tpmgate")
-            os.chown("/run/tpmgate", USERS["tpmgate"], USERS["tpmgate"])
+        make_run_directory()
         self.notify = NotifySocket()
         argv = [program, "--config", self.config, "--profiles-dir", self.profiles,
                 "--relay", relay, "--idle-exit", "0"]
@@ -307,6 +307,7 @@ class Broker:
                                own_pid_variable="LISTEN_PID" if fds else None)
         if wait:
             self.notify.wait_for("READY", "1", self)
+            self.notify.socket.close()  # from here on there is no service manager
 
     def write_profile(self, name, text):
         with open(f"{self.profiles}/{name}.profile", "w", encoding="utf-8") as file:
@@ -321,7 +322,6 @@ class Broker:
         status = self.process.stop(number)
         for pid in relays:
             finish_orphan(pid)
-        self.notify.close()
         return status
 
 

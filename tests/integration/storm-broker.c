@@ -66,7 +66,15 @@ static size_t make_packet(struct storm *storm, uint8_t packet[PACKET_MAX])
 	return storm_mutate(storm, packet, size, storm_one_in(storm, 20) ? PACKET_MAX : 400);
 }
 
-/* Sends PACKET with up to three descriptors, some of which make the receiver's life hard. */
+/* The broker may have hung up before. */
+static void send_message(const struct storm *storm, int fd, const struct msghdr *message)
+{
+	if (sendmsg(fd, message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EPIPE &&
+		errno != ECONNRESET && errno != EAGAIN && errno != ETOOMANYREFS)
+		storm_fail(storm, "send: %s", strerror(errno));
+}
+
+/* Sends PACKET, now and then with up to three descriptors. */
 static void send_packet(struct storm *storm, int fd, const uint8_t *packet, size_t size)
 {
 	union {
@@ -85,11 +93,13 @@ static void send_packet(struct storm *storm, int fd, const uint8_t *packet, size
 		control.header.cmsg_type = SCM_RIGHTS;
 		control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
 		memcpy(CMSG_DATA(&control.header), attached, count * sizeof(int));
+		if (sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+			return;
+		/* EPERM: it takes none (SO_PASSRIGHTS, from Linux 6.16); then without */
+		message.msg_control = NULL;
+		message.msg_controllen = 0;
 	}
-	/* The broker may have hung up on the packet before. */
-	if (sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EPIPE &&
-		errno != ECONNRESET && errno != EAGAIN && errno != ETOOMANYREFS)
-		storm_fail(storm, "send of %zu bytes: %s", size, strerror(errno));
+	send_message(storm, fd, &message);
 }
 
 static void check_session(const struct storm *storm, int fd)
@@ -150,6 +160,9 @@ static void receive_reply(const struct storm *storm, int fd, struct tally *tally
 	if (!storm_readable(fd, REPLY_MS))
 		storm_fail(storm, "no reply and no end");
 	size = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+	/* Said once, where the broker left something unread; its reply comes after that. */
+	if (size < 0 && errno == ECONNRESET)
+		size = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
 	if (size <= 0) {
 		if (size < 0 && errno != ECONNRESET)
 			storm_fail(storm, "receive: %s", strerror(errno));

@@ -3,8 +3,8 @@
 import os
 import signal
 
-from harness import (BROKER, CLI, TPMGATE_USERS, USERS, WORLD, Broker, Bus, Swtpm, TestCase,
-                     eventually, run_as, write_rule)
+from harness import (BROKER, CLI, RELAY, TPMGATE_USERS, USERS, WORLD, Broker, Bus, Process, Swtpm,
+                     TestCase, eventually, run_as, write_rule)
 from wire import (DENIED, ENDORSEMENT, NO_PROFILE, OK, OPEN, REFUSED, VERDICT_FAULTY, VERDICT_NO,
                   VERDICT_PROMPT, VERDICT_YES, WOULD_PROMPT, Caller, Tpm, create_primary)
 
@@ -231,16 +231,15 @@ class Start(Authorization):
                 # Before it is read: a second broker is the one that counts.
                 broker.process.stop(signal.SIGKILL)
                 change(broker)
-                broker.process = type(broker.process)(
+                broker.process = Process(
                     [BROKER, "--config", broker.config, "--profiles-dir", broker.profiles,
-                     "--listen", broker.socket, "--tpm", "unix:" + self.swtpm.socket,
-                     "--no-polkit"], user=user)
+                     "--relay", RELAY, "--listen", broker.socket, "--tpm",
+                     "unix:" + self.swtpm.socket, "--no-polkit"], user=user)
             self.assertNotEqual(broker.process.wait(), 0)
             for word in words:
                 self.assertIn(word, broker.process.logged())
         finally:
             broker.process.stop(signal.SIGKILL)
-            broker.notify.close()
 
     def test_as_root(self):
         self.refuses("root", "--allow-root", user=0)

@@ -131,6 +131,11 @@ class Bytes(Flows):
         self.refused(command(0x17A, [], area, struct.pack(">III", 1, 0x80000000, 8)))
         self.assertEqual(self.tpm.code(get_capability(1, 0x80000000, 8)), 0)
 
+    def test_capability_of_the_vendor(self):
+        self.refused(get_capability(0x100, 0, 1))
+        self.refused(get_capability(32, 0, 1))
+        self.assertEqual(self.tpm.code(get_capability(6, 0x100, 1)), 0)
+
     def tearDown(self):
         self.tpm.close()
         self.carol.stop()

@@ -72,8 +72,9 @@ class Install(TestCase):
                     continue
                 # Nothing is setuid, and nothing is writable by others.
                 self.assertEqual(stat.S_IMODE(mode) & 0o7022, 0)
-                program = "/bin/" in path or "/libexec/" in path
-                self.assertEqual(bool(mode & 0o111), program or ".so" in path)
+                if ".so." not in path:  # distributions differ about libraries
+                    program = "/bin/" in path or "/libexec/" in path
+                    self.assertEqual(bool(mode & 0o111), program)
 
     def test_programs_are_hardened(self):
         for name in ("helper/broker/tpmgate-broker", "helper/relay/tpmgate-relay",

@@ -154,7 +154,6 @@ class Refused(Tools):
                 ["tpm2_nvread", "-C", "o", "-s", "8", "0x01800001"],
                 ["tpm2_clearcontrol", "-C", "l", "s"],
                 ["tpm2_setclock", "100000000"],
-                ["tpm2_getcap", "vendor"],
                 ["tpm2_createprimary", "-C", "e", "-G", "ecc"],
                 ["tpm2_createprimary", "-C", "p", "-G", "ecc"],
                 ["tpm2_createek", "-G", "ecc", "-c", "ek.ctx"],
