@@ -107,7 +107,7 @@ class Descriptors(Limits):
                           config="MaxUndecided=1000\nMaxUndecidedPerUser=1000\n")
         silent, carol = self.caller("bob"), self.caller("carol")
         before = len(descriptors_of(self.broker.process.pid))
-        silent.call("connect_more", 100)
+        silent.call("connect_more", 40)
         self.is_served_eventually(carol)
         self.assertLess(self.processor_time(), 2)
         silent.call("close_more")

@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -89,7 +90,16 @@ def build_world(build, source):
 
 
 class Result(unittest.TextTestResult):
-    """Prints the ends of the logs of what was started, where a test fails."""
+    """Prints what took long, and the ends of the logs where a test fails."""
+
+    def startTest(self, test):
+        super().startTest(test)
+        self.began = time.monotonic()
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        if time.monotonic() - self.began > 5:
+            self.stream.writeln(f"    ({time.monotonic() - self.began:.0f} s)")
 
     def addFailure(self, test, err):
         super().addFailure(test, err)
