@@ -6,8 +6,8 @@
  *
  *   relay -> broker   READY      confined by seccomp and ready for commands; the first message
  *   broker -> relay   REVOKE     release the TPM; `argument` says why
- *   relay -> broker   REVOKED    from here on no command of this session reaches the TPM: the
- * answer to REVOKE, or unasked at a time limit or a failure of the TPM
+ *   relay -> broker   REVOKED    no command of this session reaches the TPM any more: the answer
+ *                                to REVOKE, or unasked at a time limit or when the TPM fails
  *
  * The end of the socket means REVOKE to the relay, and the end of the session to the broker.
  */

@@ -58,22 +58,19 @@ static int peer_pin(int fd, struct peer *peer)
 
 static int peer_read_groups(int fd, struct peer *peer)
 {
+	gid_t none[1];
 	socklen_t size = 0;
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0)
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, none, &size) == 0)
 		return 0; /* none */
 	if (errno != ERANGE)
 		return -errno;
-
-	CLEANUP_FREE gid_t *groups = malloc(size);
-
-	if (!groups)
+	peer->groups = malloc(size);
+	if (!peer->groups)
 		return -ENOMEM;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, peer->groups, &size) < 0)
 		return -errno;
-	peer->groups = groups;
-	peer->group_count = size / sizeof *groups;
-	groups = NULL;
+	peer->group_count = size / sizeof *peer->groups;
 	return 0;
 }
 

@@ -12,7 +12,7 @@
 #define ACCOUNT_OBJECTS  3
 #define ACCOUNT_SESSIONS 3
 #define ACCOUNT_ENTITIES 8  /* more than the handles of one command */
-#define ACCOUNT_SEALED   16              /* sealed data made in this session and remembered */
+#define ACCOUNT_SEALED   16 /* sealed data made in this session and remembered */
 
 /* What is known about an object or an NV index, from its public area. */
 struct account_entity {

@@ -6,9 +6,10 @@
  *                        an address, which would reach every datagram socket there is
  *   recvmsg              the client's, to look for descriptors (channel.c)
  *   write, writev        stderr, where there is no journal (writev: C libraries' own messages)
- *   ppoll                its descriptors are in memory, where a filter cannot look: it opens
- * nothing clock_gettime        where the vdso falls back to the kernel restart_syscall      after
- * SIGSTOP and SIGCONT, and after suspend rt_sigreturn, exit, exit_group
+ *   ppoll                on any: they are in memory, where a filter cannot look
+ *   clock_gettime        where the vdso falls back to the kernel
+ *   restart_syscall      after SIGSTOP and SIGCONT, and after suspend
+ *   rt_sigreturn, exit, exit_group
  */
 #include "relay/confine.h"
 
@@ -67,15 +68,26 @@ static int allow_any(scmp_filter_ctx filter, int call)
 /* Allows CALL on FD. An int argument has 32 bits: what stands above them says nothing. */
 static int allow_fd(scmp_filter_ctx filter, int call, int fd)
 {
-	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
-		SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, (scmp_datum_t)fd));
+	const struct scmp_arg_cmp argument = {.arg = 0,
+		.op = SCMP_CMP_MASKED_EQ,
+		.datum_a = UINT32_MAX,
+		.datum_b = (scmp_datum_t)fd};
+
+	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 1, &argument);
 }
 
 /* Allows CALL, sendto or recvfrom, on FD where it is connected to and without an address. */
 static int allow_connected(scmp_filter_ctx filter, int call, int fd)
 {
-	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 2,
-		SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, (scmp_datum_t)fd), SCMP_A4(SCMP_CMP_EQ, 0));
+	const struct scmp_arg_cmp arguments[] = {
+		{.arg = 0,
+			.op = SCMP_CMP_MASKED_EQ,
+			.datum_a = UINT32_MAX,
+			.datum_b = (scmp_datum_t)fd},
+		{.arg = 4, .op = SCMP_CMP_EQ, .datum_a = 0},
+	};
+
+	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 2, arguments);
 }
 
 static int add_rules(scmp_filter_ctx filter, bool log_to_journal)

@@ -23,7 +23,7 @@ int tcti_scene_teardown(void **state); /* fails if a descriptor stayed open */
 
 /* Calls init while the broker answers as it was told. */
 TSS2_RC init_with(const char *config);
-void init(void);	      /* to a context that can transmit */
+void init(void);              /* to a context that can transmit */
 void init_and_transmit(void); /* to one that waits for a response */
 
 /* Writes what a TPM would. */

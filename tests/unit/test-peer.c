@@ -144,10 +144,10 @@ static void test_peer_receive_stamps_the_sender(void **state)
 
 static int lowest_free_descriptor(void)
 {
-	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	CLEANUP_FD int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int number = fd;
 
-	close(fd);
-	return fd;
+	return number;
 }
 
 static void test_peer_receive_refuses_and_closes_descriptors(void **state)
