@@ -40,7 +40,8 @@ struct authz_check {
 	char *id;
 	bool interactive;
 	GCancellable *cancellable; /* set while polkit has the question */
-	guint idle;                /* set where the answer is known and only has to be given */
+	char *problem;             /* why polkit cannot be asked; told from `idle` */
+	guint idle;
 };
 
 struct authz *authz_new(bool enabled)
@@ -54,13 +55,19 @@ struct authz *authz_new(bool enabled)
 
 static void authz_free_check(struct authz_check *check)
 {
-	g_ptr_array_remove_fast(check->authz->checks, check);
 	g_clear_handle_id(&check->idle, g_source_remove);
 	g_clear_object(&check->cancellable);
 	g_clear_object(&check->fds);
 	g_clear_pointer(&check->parameters, g_variant_unref);
 	g_free(check->id);
+	g_free(check->problem);
 	g_free(check);
+}
+
+static void authz_drop_check(struct authz_check *check)
+{
+	g_ptr_array_remove_fast(check->authz->checks, check);
+	authz_free_check(check);
 }
 
 static void authz_answer(struct authz_check *check, enum authz_answer answer, const char *problem)
@@ -68,7 +75,7 @@ static void authz_answer(struct authz_check *check, enum authz_answer answer, co
 	authz_done done = check->done;
 	void *context = check->context;
 
-	authz_free_check(check);
+	authz_drop_check(check);
 	done(context, answer, problem);
 }
 
@@ -79,12 +86,34 @@ static void authz_forget_connection(struct authz *authz)
 	g_clear_object(&authz->connection);
 }
 
+/* Tells polkit that nobody waits for the answer: a prompt is taken off the screen. */
+static void authz_withdraw(struct authz_check *check)
+{
+	if (check->authz->connection)
+		g_dbus_connection_call(check->authz->connection, AUTHZ_NAME, AUTHZ_PATH,
+			AUTHZ_INTERFACE, "CancelCheckAuthorization",
+			g_variant_new("(s)", check->id), NULL, G_DBUS_CALL_FLAGS_NO_AUTO_START,
+			AUTHZ_TIMEOUT_MS, NULL, NULL, NULL);
+}
+
+static void authz_take_back(struct authz_check *check)
+{
+	if (!check->cancellable)
+		return;
+	g_cancellable_cancel(check->cancellable);
+	authz_withdraw(check);
+}
+
 void authz_free(struct authz *authz)
 {
 	if (!authz)
 		return;
-	while (authz->checks->len > 0)
-		authz_cancel(g_ptr_array_index(authz->checks, 0));
+	for (guint i = 0; i < authz->checks->len; i++) {
+		struct authz_check *check = g_ptr_array_index(authz->checks, i);
+
+		authz_take_back(check);
+		authz_free_check(check);
+	}
 	if (authz->connecting) {
 		g_object_set_data(G_OBJECT(authz->connecting), "authz", NULL);
 		g_cancellable_cancel(authz->connecting);
@@ -109,16 +138,6 @@ static void authz_answer_error(struct authz_check *check, GError *error)
 
 	g_dbus_error_strip_remote_error(error);
 	authz_answer(check, answer, error->message);
-}
-
-/* Tells polkit that nobody waits for the answer: a prompt is taken off the screen. */
-static void authz_withdraw(struct authz_check *check)
-{
-	if (check->authz->connection)
-		g_dbus_connection_call(check->authz->connection, AUTHZ_NAME, AUTHZ_PATH,
-			AUTHZ_INTERFACE, "CancelCheckAuthorization",
-			g_variant_new("(s)", check->id), NULL, G_DBUS_CALL_FLAGS_NO_AUTO_START,
-			AUTHZ_TIMEOUT_MS, NULL, NULL, NULL);
 }
 
 static void authz_on_answer(GObject *source, GAsyncResult *result, gpointer data)
@@ -182,16 +201,21 @@ static gboolean authz_on_connect_timeout(gpointer data)
 	return G_SOURCE_REMOVE;
 }
 
-/* The first check that waits for the connection; answers change the list. */
-static struct authz_check *authz_first_waiting(const struct authz *authz)
+static gboolean authz_on_idle(gpointer data)
 {
-	for (guint i = 0; i < authz->checks->len; i++) {
-		struct authz_check *check = g_ptr_array_index(authz->checks, i);
+	struct authz_check *check = data;
+	g_autofree char *problem = g_steal_pointer(&check->problem);
 
-		if (!check->cancellable && check->idle == 0)
-			return check;
-	}
-	return NULL;
+	check->idle = 0;
+	authz_answer(check, AUTHZ_UNAVAILABLE, problem);
+	return G_SOURCE_REMOVE;
+}
+
+/* Answers from the main loop, so that nobody who asks is answered before he expects it. */
+static void authz_give_up(struct authz_check *check, const char *problem)
+{
+	check->problem = g_strdup(problem);
+	check->idle = g_idle_add(authz_on_idle, check);
 }
 
 static void authz_on_connected(GObject *source, GAsyncResult *result, gpointer data)
@@ -201,7 +225,6 @@ static void authz_on_connected(GObject *source, GAsyncResult *result, gpointer d
 		g_dbus_connection_new_for_address_finish(result, &error);
 	g_autoptr(GCancellable) attempt = data;
 	struct authz *authz = g_object_get_data(G_OBJECT(attempt), "authz");
-	struct authz_check *check;
 
 	(void)source;
 	if (!authz)
@@ -212,11 +235,15 @@ static void authz_on_connected(GObject *source, GAsyncResult *result, gpointer d
 		authz->connection = g_steal_pointer(&connection);
 		g_signal_connect(authz->connection, "closed", G_CALLBACK(authz_on_closed), authz);
 	}
-	while ((check = authz_first_waiting(authz)) != NULL) {
+	for (guint i = 0; i < authz->checks->len; i++) {
+		struct authz_check *check = g_ptr_array_index(authz->checks, i);
+
+		if (check->cancellable || check->idle != 0)
+			continue; /* it does not wait for the connection */
 		if (authz->connection)
 			authz_send(check);
 		else
-			authz_answer(check, AUTHZ_UNAVAILABLE, error->message);
+			authz_give_up(check, error->message);
 	}
 }
 
@@ -263,24 +290,6 @@ static GVariant *authz_parameters(
 		&details, question->interactive ? AUTHZ_ALLOW_USER_INTERACTION : 0, id);
 }
 
-static gboolean authz_on_disabled(gpointer data)
-{
-	struct authz_check *check = data;
-
-	check->idle = 0;
-	authz_answer(check, AUTHZ_UNAVAILABLE, "the broker was started with --no-polkit");
-	return G_SOURCE_REMOVE;
-}
-
-static gboolean authz_on_no_pidfd(gpointer data)
-{
-	struct authz_check *check = data;
-
-	check->idle = 0;
-	authz_answer(check, AUTHZ_UNAVAILABLE, "the broker is short of file descriptors");
-	return G_SOURCE_REMOVE;
-}
-
 struct authz_check *authz_ask(
 	struct authz *authz, const struct authz_question *question, authz_done done, void *context)
 {
@@ -294,14 +303,14 @@ struct authz_check *authz_ask(
 	check->id = g_strdup_printf("tpmgate-%" G_GUINT64_FORMAT, ++authz->counter);
 	g_ptr_array_add(authz->checks, check);
 	if (!authz->enabled) {
-		check->idle = g_idle_add(authz_on_disabled, check);
+		authz_give_up(check, "the broker was started with --no-polkit");
 		return check;
 	}
 	check->fds = g_unix_fd_list_new();
 	attached = g_unix_fd_list_append(check->fds, question->pidfd, NULL) == 0;
 	check->parameters = g_variant_ref_sink(authz_parameters(question, check->id, attached));
 	if (!attached)
-		check->idle = g_idle_add(authz_on_no_pidfd, check);
+		authz_give_up(check, "the broker is short of file descriptors");
 	else if (authz->connection)
 		authz_send(check);
 	else if (!authz->connecting)
@@ -313,9 +322,6 @@ void authz_cancel(struct authz_check *check)
 {
 	if (!check)
 		return;
-	if (check->cancellable) {
-		g_cancellable_cancel(check->cancellable);
-		authz_withdraw(check);
-	}
-	authz_free_check(check);
+	authz_take_back(check);
+	authz_drop_check(check);
 }

@@ -86,6 +86,7 @@ static void keyfile_scan(struct keyfile *keyfile, const char *bytes)
 	for (unsigned i = 0; lines[i] && !keyfile->problem; i++) {
 		char *line = g_strstrip(lines[i]);
 		char *equals = strchr(line, '=');
+		char *key;
 
 		if (line[0] == '\0' || line[0] == '#')
 			continue;
@@ -96,8 +97,8 @@ static void keyfile_scan(struct keyfile *keyfile, const char *bytes)
 		} else if (!section) {
 			keyfile_fault_at(keyfile, i + 1, "there is no [Section] above this line");
 		} else if (equals && equals > line) {
-			keyfile_add(keyfile, section,
-				g_strchomp(g_strndup(line, (gsize)(equals - line))), i + 1);
+			key = g_strndup(line, (gsize)(equals - line));
+			keyfile_add(keyfile, section, g_strchomp(key), i + 1);
 		} else {
 			keyfile_fault_at(keyfile, i + 1, "is neither [Section] nor Key=value");
 		}

@@ -216,7 +216,7 @@ int main(int argc, char **argv)
 	int status = 2;
 
 	umask(0077);
-	signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGPIPE, SIG_IGN);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (!main_fill_standard())
 		return 1;
@@ -226,9 +226,9 @@ int main(int argc, char **argv)
 		puts("tpmgate-broker " TPMGATE_VERSION);
 		status = 0;
 	} else if (geteuid() == 0 && !arguments.allow_root) {
-		fputs("tpmgate-broker: refusing to run as root: all that it needs is a user in the "
-		      "group of the TPM's node; --allow-root overrides this\n",
-			stderr);
+		fprintf(stderr,
+			"tpmgate-broker: refusing to run as root: all that it needs is a user in "
+			"the group of the TPM's node; --allow-root overrides this\n");
 		status = 1;
 	} else {
 		log_init();

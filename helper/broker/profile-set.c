@@ -147,6 +147,7 @@ size_t profile_set_resolve(const struct profile_set *set, const char *names,
 	*ret_problem = profile_set_check_union(profiles, count);
 	if (*ret_problem)
 		return 0;
-	memcpy(ret_profiles, profiles, count * sizeof profiles[0]);
+	for (size_t i = 0; i < count; i++)
+		ret_profiles[i] = profiles[i];
 	return count;
 }

@@ -260,20 +260,21 @@ static struct policy profile_read_policy(
 /* Returns 0 or a negative errno; -ENOENT where there is no group NAME. */
 static int profile_find_group(const char *name, gid_t *ret_gid)
 {
-	for (size_t size = 4096; size <= 4194304; size *= 4) {
-		g_autofree char *buffer = g_malloc(size);
-		struct group group;
-		struct group *found;
-		int r = getgrnam_r(name, &group, buffer, size, &found);
+	struct group group;
+	struct group *found = NULL;
+	char *buffer = NULL;
+	int r = ERANGE;
 
-		if (r == ERANGE)
-			continue;
-		if (!found)
-			return r > 0 && r != ENOENT && r != ESRCH ? -r : -ENOENT;
-		*ret_gid = group.gr_gid;
-		return 0;
+	for (size_t size = 4096; r == ERANGE && size <= 4194304; size *= 4) {
+		buffer = g_realloc(buffer, size);
+		r = getgrnam_r(name, &group, buffer, size, &found);
 	}
-	return -ERANGE;
+	if (r == 0 && found)
+		*ret_gid = found->gr_gid;
+	g_free(buffer);
+	if (r == 0 || r == ENOENT || r == ESRCH)
+		return r == 0 && found ? 0 : -ENOENT;
+	return -r;
 }
 
 static void profile_read_groups(
@@ -283,9 +284,9 @@ static void profile_read_groups(
 
 	profile->groups = g_new(gid_t, names ? g_strv_length(names) : 0);
 	for (size_t i = 0; names && names[i]; i++) {
+		gid_t gid = (gid_t)-1;
 		guint64 number;
-		gid_t gid;
-		int r = 0;
+		int r;
 
 		if (g_ascii_isdigit(names[i][0])) {
 			/* (gid_t) -1 is nobody's group */

@@ -376,6 +376,11 @@ static uint64_t session_choose_number(struct session_list *list)
 	return list->last_number;
 }
 
+_Static_assert(RELAY_FD_CLIENT + 1 == RELAY_FD_TPM && RELAY_FD_TPM + 1 == RELAY_FD_IMAGE &&
+		       RELAY_FD_IMAGE + 1 == RELAY_FD_ACCOUNT &&
+		       RELAY_FD_ACCOUNT + 1 == RELAY_FD_LOG && RELAY_FD_LOG + 1 == RELAY_FD_END,
+	"the order in which session_spawn() names them");
+
 /* Starts the relay of FACTS. Returns 0 and the broker's ends, or a negative errno. */
 static int session_spawn(const struct session_list *list, const struct session_order *order,
 	const struct protocol_session *facts, int *ret_account, int *ret_pidfd, int *ret_client)
@@ -403,13 +408,7 @@ static int session_spawn(const struct session_list *list, const struct session_o
 
 	CLEANUP_FD int account = pair[0];
 	CLEANUP_FD int relay_account = pair[1];
-	struct spawn_fds fds = {.fds = {
-					[RELAY_FD_CLIENT - RELAY_FD_CLIENT] = relay_client,
-					[RELAY_FD_TPM - RELAY_FD_CLIENT] = order->tpm,
-					[RELAY_FD_IMAGE - RELAY_FD_CLIENT] = image,
-					[RELAY_FD_ACCOUNT - RELAY_FD_CLIENT] = relay_account,
-					[RELAY_FD_LOG - RELAY_FD_CLIENT] = log,
-				}};
+	struct spawn_fds fds = {.fds = {relay_client, order->tpm, image, relay_account, log}};
 	int r = spawn_relay(list->relay, &fds, ret_pidfd);
 
 	if (r < 0)

@@ -118,7 +118,7 @@ static int spawn_execute(const char *path, const int copies[SPAWN_COUNT], pid_t 
 int spawn_relay(const char *path, const struct spawn_fds *fds, int *ret_pidfd)
 {
 	__attribute__((cleanup(spawn_close_copies))) int copies[SPAWN_COUNT] = {-1, -1, -1, -1, -1};
-	pid_t pid;
+	pid_t pid = -1;
 	int pidfd;
 	int r = spawn_copy(fds, copies);
 

@@ -43,7 +43,7 @@ static void text_copy(const char *text, bool name, char *ret_text, size_t size)
 	size_t used = 0;
 	bool blank = false;
 
-	for (const char *p = valid; *p; p = g_utf8_next_char(p)) {
+	for (char *p = valid; *p; p = g_utf8_next_char(p)) {
 		gunichar c = g_utf8_get_char(p);
 		char bytes[6];
 		size_t count;

@@ -274,18 +274,26 @@ static void test_profile_name_is_valid(void **state)
 
 static struct profile_set *load_set(void)
 {
-	g_autofree char *keys = scene_write("etc/keys.profile", BODY, 0644);
-	g_autofree char *hidden = scene_write("lib/keys.profile", "broken", 0644);
-	g_autofree char *basic = scene_write("lib/basic.profile", BODY, 0644);
-	g_autofree char *masked = scene_write("etc/attest.profile", "", 0644);
-	g_autofree char *attest = scene_write("lib/attest.profile", BODY, 0644);
-	g_autofree char *dice = scene_write("lib/dice.profile", BODY, 0644);
-	g_autofree char *open = scene_write("lib/open.profile", BODY, 0666);
-	g_autofree char *strange = scene_write("lib/a b.profile", BODY, 0644);
 	g_autofree char *etc = scene_path("etc");
 	g_autofree char *lib = scene_path("lib");
 	const char *const directories[] = {etc, lib, NULL};
+	static const struct {
+		const char *name;
+		const char *text;
+		mode_t mode;
+	} files[] = {
+		{"etc/keys.profile", BODY, 0644},
+		{"lib/keys.profile", "broken", 0644}, /* hidden */
+		{"lib/basic.profile", BODY, 0644},
+		{"etc/attest.profile", "", 0644}, /* masks */
+		{"lib/attest.profile", BODY, 0644},
+		{"lib/dice.profile", BODY, 0644},
+		{"lib/open.profile", BODY, 0666},
+		{"lib/a b.profile", BODY, 0644},
+	};
 
+	for (size_t i = 0; i < G_N_ELEMENTS(files); i++)
+		g_free(scene_write(files[i].name, files[i].text, files[i].mode));
 	return profile_set_load(directories, &config, problems);
 }
 
