@@ -1,8 +1,8 @@
 #include "broker/client.h"
 
 #include "broker/log.h"
+#include "broker/release.h"
 #include "broker/reply.h"
-#include "common/cleanup.h"
 
 #include <errno.h>
 #include <glib-unix.h>
@@ -19,7 +19,7 @@ static void client_free(struct client *client)
 	permit_free(client->permit);
 	g_clear_handle_id(&client->watch, g_source_remove);
 	g_clear_handle_id(&client->deadline, g_source_remove);
-	cleanup_close(&client->fd);
+	release_close(client->fd);
 	account_leave(broker->account, client->charged);
 	identity_done(&client->identity);
 	g_free(client);

@@ -1,9 +1,9 @@
 #include "broker/linger.h"
 
+#include "broker/release.h"
 #include "broker/reply.h"
 
 #include <glib.h>
-#include <unistd.h>
 
 #define LINGER_MAX 16
 #define LINGER_MS  1000
@@ -31,7 +31,7 @@ static void linger_close(struct entry *entry)
 	g_queue_remove(&entry->linger->entries, entry);
 	g_clear_handle_id(&entry->timer, g_source_remove);
 	reply_drain(entry->fd);
-	close(entry->fd);
+	release_close(entry->fd);
 	g_free(entry);
 }
 

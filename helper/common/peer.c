@@ -171,6 +171,35 @@ static int peer_take_control(struct msghdr *message, struct ucred *ret_credentia
 	return r;
 }
 
+/*
+ * Looks at the next packet: 0, -EBADMSG where it brings descriptors, or another negative errno.
+ * Looking does not take descriptors out of the queue: whoever receives them has to close them, and
+ * one that lingers would put the closer to sleep for as long as its sender likes. Where credentials
+ * are stamped, the control buffer has room for nothing else.
+ */
+static int peer_look(int fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(struct ucred))];
+	} control;
+	char byte;
+	struct iovec data = {.iov_base = &byte, .iov_len = sizeof byte};
+	struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+	int credentials = 0;
+	socklen_t size = sizeof credentials;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PASSCRED, &credentials, &size) < 0)
+		return -errno;
+	if (credentials) {
+		message.msg_control = control.bytes;
+		message.msg_controllen = sizeof control.bytes;
+	}
+	if (recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT) < 0)
+		return -errno;
+	return message.msg_flags & MSG_CTRUNC ? -EBADMSG : 0;
+}
+
 ssize_t peer_receive(int fd, void *packet, size_t size, pid_t *ret_pid, uid_t *ret_uid)
 {
 	struct ucred credentials = {.pid = -1, .uid = (uid_t)-1};
@@ -187,13 +216,15 @@ ssize_t peer_receive(int fd, void *packet, size_t size, pid_t *ret_pid, uid_t *r
 		.msg_control = control.bytes,
 		.msg_controllen = sizeof control.bytes,
 	};
-	ssize_t got = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC);
+	ssize_t got;
+	int r = peer_look(fd);
 
+	if (r < 0)
+		return r; /* also where there is nothing: what comes now was not looked at */
+	got = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC);
 	if (got < 0)
 		return -errno;
-
-	int r = peer_take_control(&message, &credentials);
-
+	r = peer_take_control(&message, &credentials);
 	if (r < 0)
 		return r;
 	*ret_pid = credentials.pid;

@@ -47,9 +47,9 @@ int peer_expect_credentials(int fd);
 
 /*
  * Receives one packet on FD without blocking, with the credentials that the kernel stamped on it,
- * where it did. No other control data is accepted: descriptors sent along are closed, and the
- * packet is refused. Returns the packet's size, which is > SIZE where it did not fit; 0 at the end;
- * -EBADMSG for control data that nobody asked for; or a negative errno (-EAGAIN).
- * *ret_pid is -1 where no credentials came.
+ * where it did. A packet that brings descriptors stays where it is, and the connection is of no
+ * more use. Returns the packet's size, which is > SIZE where it did not fit; 0 at the end; -EBADMSG
+ * for control data that nobody asked for; or another negative errno (-EAGAIN). *ret_pid is -1 where
+ * no credentials came.
  */
 ssize_t peer_receive(int fd, void *packet, size_t size, pid_t *ret_pid, uid_t *ret_uid);

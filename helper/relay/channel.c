@@ -165,31 +165,39 @@ static int limited_timeout(const struct channel *channel, int timeout_ms)
  * Before Linux 6.16 a client cannot be kept from passing descriptors, and receiving drops them: the
  * last close of one that lingers would put this process to sleep, with the TPM in its hand. Looking
  * at the data first does not drop them. Whoever passes one has no use for a TPM.
+ *
+ * Returns how many bytes may be received: those that were looked at, and no others that have come
+ * since. 0 at the end, or a negative errno.
  */
-static void refuse_descriptors(struct channel *channel, void *bytes, size_t size)
+static ssize_t look(struct channel *channel, void *bytes, size_t size)
 {
 	struct iovec data = {.iov_base = bytes, .iov_len = size};
 	struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+	ssize_t seen;
 
 	if (!channel->peek || channel->tpm < 0)
-		return;
-	if (recvmsg(channel->client, &message, MSG_PEEK | MSG_DONTWAIT) >= 0 &&
-		message.msg_flags & MSG_CTRUNC) {
+		return (ssize_t)size;
+	seen = recvmsg(channel->client, &message, MSG_PEEK | MSG_DONTWAIT);
+	if (seen < 0)
+		return -errno;
+	if (message.msg_flags & MSG_CTRUNC) {
 		log_event("session ended: the client sent a descriptor");
 		channel_release(channel, TPM_RC_LAYER | TPM_RC_DISABLED);
 	}
+	return seen;
 }
 
 static ssize_t receive_now(struct channel *channel, void *bytes, size_t size)
 {
-	ssize_t got;
+	ssize_t got = look(channel, bytes, size);
 
-	refuse_descriptors(channel, bytes, size);
-	got = recvfrom(channel->client, bytes, size, MSG_DONTWAIT, NULL, NULL);
-	if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR)))
-		return got < 0 ? -EAGAIN : got;
-	channel->client_gone = true; /* the end, or a reset */
-	return 0;
+	if (got > 0)
+		got = recvfrom(channel->client, bytes, (size_t)got, MSG_DONTWAIT, NULL, NULL);
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return -EAGAIN;
+	if (got <= 0)
+		channel->client_gone = true; /* the end, or a reset */
+	return got > 0 ? got : 0;
 }
 
 ssize_t channel_receive(struct channel *channel, void *bytes, size_t size, int timeout_ms)
