@@ -8,7 +8,11 @@
  *	                  v
  *	                (none)
  *
- * A question that shows no prompt has a time limit; one that shows a prompt waits for the person.
+ * A question that shows no prompt has a short time limit, one that shows a prompt a long one.
+ *
+ * A bus lets one connection wait for 128 answers, ours are for all users. So there is a limit for
+ * each user and for all, questions that were taken back count until they are answered, and prompts,
+ * which take long, have a connection of their own.
  */
 #include "broker/authz.h"
 
@@ -18,7 +22,10 @@
 #define AUTHZ_NAME                   "org.freedesktop.PolicyKit1"
 #define AUTHZ_PATH                   "/org/freedesktop/PolicyKit1/Authority"
 #define AUTHZ_INTERFACE              "org.freedesktop.PolicyKit1.Authority"
+#define AUTHZ_PROMPT_MS              300000 /* whoever has not typed a password by then, will not */
 #define AUTHZ_TIMEOUT_MS             25000
+#define AUTHZ_MAX                    112 /* questions outstanding on one connection ... */
+#define AUTHZ_OWN_MAX                8   /* ... and of one user */
 #define AUTHZ_CONNECT_MS             10000
 #define AUTHZ_ALLOW_USER_INTERACTION 1u
 
@@ -27,14 +34,16 @@ struct authz {
 	GDBusConnection *connection; /* NULL: none yet, or lost */
 	GCancellable *connecting;    /* NULL: nobody tries */
 	guint connect_timer;
-	GPtrArray *checks; /* all that are not answered */
+	GPtrArray *checks;     /* all that are not answered, those that nobody waits for too */
+	struct authz *prompts; /* asks what shows a prompt, on a connection of its own */
 	uint64_t counter;
 };
 
 struct authz_check {
 	struct authz *authz;
-	authz_done done;
+	authz_done done; /* NULL: nobody waits for the answer any more */
 	void *context;
+	uid_t uid;
 	GVariant *parameters;
 	GUnixFDList *fds;
 	char *id;
@@ -44,12 +53,20 @@ struct authz_check {
 	guint idle;
 };
 
-struct authz *authz_new(bool enabled)
+static struct authz *authz_make(bool enabled)
 {
 	struct authz *authz = g_new0(struct authz, 1);
 
 	authz->enabled = enabled;
 	authz->checks = g_ptr_array_new();
+	return authz;
+}
+
+struct authz *authz_new(bool enabled)
+{
+	struct authz *authz = authz_make(enabled);
+
+	authz->prompts = authz_make(enabled);
 	return authz;
 }
 
@@ -76,7 +93,8 @@ static void authz_answer(struct authz_check *check, enum authz_answer answer, co
 	void *context = check->context;
 
 	authz_drop_check(check);
-	done(context, answer, problem);
+	if (done)
+		done(context, answer, problem);
 }
 
 static void authz_forget_connection(struct authz *authz)
@@ -96,22 +114,18 @@ static void authz_withdraw(struct authz_check *check)
 			AUTHZ_TIMEOUT_MS, NULL, NULL, NULL);
 }
 
-static void authz_take_back(struct authz_check *check)
-{
-	if (!check->cancellable)
-		return;
-	g_cancellable_cancel(check->cancellable);
-	authz_withdraw(check);
-}
-
 void authz_free(struct authz *authz)
 {
 	if (!authz)
 		return;
+	authz_free(authz->prompts);
 	for (guint i = 0; i < authz->checks->len; i++) {
 		struct authz_check *check = g_ptr_array_index(authz->checks, i);
 
-		authz_take_back(check);
+		if (check->cancellable) {
+			g_cancellable_cancel(check->cancellable);
+			authz_withdraw(check);
+		}
 		authz_free_check(check);
 	}
 	if (authz->connecting) {
@@ -153,9 +167,14 @@ static void authz_on_answer(GObject *source, GAsyncResult *result, gpointer data
 
 	if (!reply && g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
 		return; /* the check is gone */
+	if (!reply && g_error_matches(error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT)) {
+		authz_withdraw(check);
+		if (check->interactive) {
+			authz_answer(check, AUTHZ_DISMISSED, NULL);
+			return;
+		}
+	}
 	if (!reply) {
-		if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT))
-			authz_withdraw(check);
 		authz_answer_error(check, error);
 		return;
 	}
@@ -177,8 +196,8 @@ static void authz_send(struct authz_check *check)
 	g_dbus_connection_call_with_unix_fd_list(check->authz->connection, AUTHZ_NAME, AUTHZ_PATH,
 		AUTHZ_INTERFACE, "CheckAuthorization", check->parameters,
 		G_VARIANT_TYPE("((bba{ss}))"), G_DBUS_CALL_FLAGS_NONE,
-		check->interactive ? G_MAXINT : AUTHZ_TIMEOUT_MS, check->fds, check->cancellable,
-		authz_on_answer, check);
+		check->interactive ? AUTHZ_PROMPT_MS : AUTHZ_TIMEOUT_MS, check->fds,
+		check->cancellable, authz_on_answer, check);
 }
 
 static void authz_on_closed(
@@ -290,20 +309,42 @@ static GVariant *authz_parameters(
 		&details, question->interactive ? AUTHZ_ALLOW_USER_INTERACTION : 0, id);
 }
 
+/* Whether one more question of UID is too many to be outstanding; if so, why. */
+static const char *authz_is_full(const struct authz *authz, uid_t uid)
+{
+	guint own = 0;
+
+	for (guint i = 0; i < authz->checks->len; i++) {
+		const struct authz_check *check = g_ptr_array_index(authz->checks, i);
+
+		own += check->uid == uid;
+	}
+	if (own >= AUTHZ_OWN_MAX)
+		return "it has not answered this user's earlier questions yet";
+	return authz->checks->len >= AUTHZ_MAX ? "it has too many questions to answer" : NULL;
+}
+
 struct authz_check *authz_ask(
 	struct authz *authz, const struct authz_question *question, authz_done done, void *context)
 {
+	struct authz *asked = question->interactive ? authz->prompts : authz;
+	const char *full = authz_is_full(asked, question->uid);
 	struct authz_check *check = g_new0(struct authz_check, 1);
 	bool attached;
 
-	check->authz = authz;
+	check->authz = asked;
+	check->uid = question->uid;
 	check->done = done;
 	check->context = context;
 	check->interactive = question->interactive;
-	check->id = g_strdup_printf("tpmgate-%" G_GUINT64_FORMAT, ++authz->counter);
-	g_ptr_array_add(authz->checks, check);
-	if (!authz->enabled) {
+	check->id = g_strdup_printf("tpmgate-%" G_GUINT64_FORMAT, ++asked->counter);
+	g_ptr_array_add(asked->checks, check);
+	if (!asked->enabled) {
 		authz_give_up(check, "the broker was started with --no-polkit");
+		return check;
+	}
+	if (full) {
+		authz_give_up(check, full);
 		return check;
 	}
 	check->fds = g_unix_fd_list_new();
@@ -311,10 +352,10 @@ struct authz_check *authz_ask(
 	check->parameters = g_variant_ref_sink(authz_parameters(question, check->id, attached));
 	if (!attached)
 		authz_give_up(check, "the broker is short of file descriptors");
-	else if (authz->connection)
+	else if (asked->connection)
 		authz_send(check);
-	else if (!authz->connecting)
-		authz_connect(authz);
+	else if (!asked->connecting)
+		authz_connect(asked);
 	return check;
 }
 
@@ -322,6 +363,12 @@ void authz_cancel(struct authz_check *check)
 {
 	if (!check)
 		return;
-	authz_take_back(check);
-	authz_drop_check(check);
+	if (!check->cancellable) {
+		authz_drop_check(check);
+		return;
+	}
+	/* The bus goes on counting the question until polkit has answered, so we do too. */
+	check->done = NULL;
+	g_clear_object(&check->fds);
+	authz_withdraw(check);
 }

@@ -25,10 +25,10 @@ static const char *const log_names[LOG_KINDS] = {
 
 /* A log is one for a process, as standard error is. */
 static struct {
-	int journal; /* -1: lines go to standard error */
+	int journal;       /* -1: lines go to standard error */
+	gint64 second;     /* that `lines` counts */
+	GHashTable *lines; /* kind and uid -> lines; NULL: none yet */
 	struct {
-		gint64 second;
-		unsigned lines;
 		unsigned suppressed;
 		guint timer;
 	} limits[LOG_KINDS];
@@ -125,17 +125,26 @@ static gboolean log_tell_suppressed(gpointer data)
 	return G_SOURCE_REMOVE;
 }
 
-static bool log_may_write(enum log_kind kind)
+/* How many lines of KIND the user, or everybody where there is none, has had in this second. */
+static unsigned log_count(enum log_kind kind, const struct log_about *about)
 {
 	gint64 second = g_get_monotonic_time() / G_USEC_PER_SEC;
+	gint64 key = (gint64)kind << 32 | (about && about->uid ? *about->uid : UINT32_MAX);
+	unsigned lines;
 
-	if (kind == LOG_BROKER)
-		return true;
-	if (log_state.limits[kind].second != second) {
-		log_state.limits[kind].second = second;
-		log_state.limits[kind].lines = 0;
-	}
-	if (log_state.limits[kind].lines++ < LOG_PER_SECOND)
+	if (!log_state.lines)
+		log_state.lines = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	if (log_state.second != second)
+		g_hash_table_remove_all(log_state.lines);
+	log_state.second = second;
+	lines = GPOINTER_TO_UINT(g_hash_table_lookup(log_state.lines, &key)) + 1;
+	g_hash_table_insert(log_state.lines, g_memdup2(&key, sizeof key), GUINT_TO_POINTER(lines));
+	return lines;
+}
+
+static bool log_may_write(enum log_kind kind, const struct log_about *about)
+{
+	if (kind == LOG_BROKER || kind == LOG_SESSION || log_count(kind, about) <= LOG_PER_SECOND)
 		return true;
 	log_state.limits[kind].suppressed++;
 	if (log_state.limits[kind].timer == 0)
@@ -163,7 +172,7 @@ void log_event(enum log_kind kind, GLogLevelFlags level, const struct log_about 
 	gsize count = 1;
 	va_list arguments;
 
-	if (!log_may_write(kind))
+	if (!log_may_write(kind, about))
 		return;
 	if (!about)
 		about = &nothing;

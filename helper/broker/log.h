@@ -2,7 +2,7 @@
 /*
  * One event, one line: to the journal with fields where standard error is the journal, to standard
  * error elsewhere. Never blocks; what cannot be written at once is dropped. Lines that a caller can
- * cause are limited to a few a second of each kind.
+ * cause without a session are limited to a few a second, of each kind and each user.
  */
 #include <glib.h>
 #include <stdint.h>
@@ -10,8 +10,8 @@
 enum log_kind {
 	LOG_BROKER = 0, /* of the broker's own making: not limited */
 	LOG_CONNECTION, /* connections that are refused before they say what they want */
-	LOG_VERDICT,    /* who was let in and who was not */
-	LOG_SESSION,    /* what becomes of sessions */
+	LOG_VERDICT,    /* who was not let in: limited for each user */
+	LOG_SESSION,    /* sessions, from their opening on: never left out */
 	LOG_DEVICE,
 	LOG_KINDS,
 };

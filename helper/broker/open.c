@@ -11,6 +11,7 @@
 
 #include "broker/advice.h"
 #include "broker/name.h"
+#include "broker/release.h"
 #include "common/cleanup.h"
 
 #include <string.h>
@@ -111,28 +112,24 @@ static void open_start_session(struct open_work *work, int tpm)
 	struct session_order order = open_order(work, tpm);
 	g_autofree char *problem = NULL;
 
-	/* others may have opened sessions since the question was asked */
-	if (account_may_open(broker->account, &broker->config, work->client->identity.peer.uid) ==
-		ACCOUNT_WITHIN)
-		work->session =
-			session_start(broker->sessions, &order, open_on_started, work, &problem);
+	work->session = session_start(broker->sessions, &order, open_on_started, work, &problem);
 	if (work->session)
 		return;
 	if (order.holds_stream)
 		stream_release(broker->stream);
-	if (problem)
-		client_refuse(work->client, PROTOCOL_FAILED, "%s", problem);
-	else
-		open_check_limits(work->client);
+	client_refuse(work->client, PROTOCOL_FAILED, "%s", problem);
 }
 
 static void open_on_stream(void *context, enum stream_result result, int fd, const char *problem)
 {
 	struct open_work *work = context;
+	struct broker *broker = work->client->broker;
 	CLEANUP_FD int tpm = fd;
 
 	work->wait = NULL;
-	if (result == STREAM_GRANTED)
+	if (result == STREAM_GRANTED && !open_check_limits(work->client))
+		stream_release(broker->stream); /* others may have opened sessions meanwhile */
+	else if (result == STREAM_GRANTED)
 		open_start_session(work, tpm);
 	else if (result == STREAM_E_BUSY)
 		client_refuse(work->client, PROTOCOL_BUSY,
@@ -147,18 +144,25 @@ static void open_on_stream(void *context, enum stream_result result, int fd, con
 static void open_device(struct open_work *work)
 {
 	g_autofree char *problem = NULL;
+	int tpm;
 
 	if (work->device.backend == POLICY_BACKEND_STREAM) {
 		work->wait = stream_acquire(work->client->broker->stream, open_on_stream, work);
 		return;
 	}
 
-	CLEANUP_FD int tpm = device_open(&work->device, &problem);
-
-	if (tpm < 0)
+	/* Others may have opened sessions since polkit was asked. This is looked at before the node
+	 * is opened: the last close of it waits for whatever command the TPM has running. */
+	if (!open_check_limits(work->client))
+		return;
+	tpm = device_open(&work->device, &problem);
+	if (tpm < 0) {
 		client_refuse(work->client, PROTOCOL_NO_DEVICE, "%s", problem);
-	else
-		open_start_session(work, tpm);
+		return;
+	}
+	open_start_session(work, tpm);
+	/* The relay has its own by now. Where it has not, ours is the last. */
+	release_slowly(tpm);
 }
 
 static void open_refuse(struct open_work *work)

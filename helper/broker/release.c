@@ -5,6 +5,7 @@
 #include "broker/release.h"
 
 #include <errno.h>
+#include <gio/gio.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -56,4 +57,24 @@ void release_close(int fd)
 	if (interrupted)
 		timer_settime(timer, 0, &stop, NULL);
 	errno = error;
+}
+
+static void release_in_thread(
+	GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+{
+	(void)task;
+	(void)source;
+	(void)cancellable;
+	close(GPOINTER_TO_INT(data));
+}
+
+void release_slowly(int fd)
+{
+	g_autoptr(GTask) task = NULL;
+
+	if (fd < 0)
+		return;
+	task = g_task_new(NULL, NULL, NULL, NULL);
+	g_task_set_task_data(task, GINT_TO_POINTER(fd), NULL);
+	g_task_run_in_thread(task, release_in_thread);
 }

@@ -7,3 +7,6 @@
 
 /* Closes FD within a few milliseconds, whatever is queued on it. Main thread only; keeps errno. */
 void release_close(int fd);
+
+/* Closes FD, a TPM's node, in another thread: that may wait for a command that runs for minutes. */
+void release_slowly(int fd);

@@ -40,7 +40,7 @@ static void revoke_do(struct client *client)
 		revoke_refuse_unknown(client);
 		return;
 	}
-	log_event(LOG_VERDICT, G_LOG_LEVEL_MESSAGE,
+	log_event(LOG_SESSION, G_LOG_LEVEL_MESSAGE,
 		&(struct log_about){
 			.uid = &client->identity.peer.uid,
 			.pid = client->identity.peer.pid,

@@ -151,7 +151,8 @@ struct session *session_list_find(const struct session_list *list, uint64_t numb
 {
 	struct session *session = session_list_get(list, number);
 
-	return session && session_is_open(session) ? session : NULL;
+	/* A relay that says it has given up the TPM may lie: it can be ended still. */
+	return session && session->state != SESSION_STARTING ? session : NULL;
 }
 
 const struct protocol_session *session_facts(const struct session *session)
@@ -294,7 +295,7 @@ static void session_on_ready(struct session *session)
 	session->state = SESSION_RUNNING;
 	session->started = NULL;
 	about.verdict = "allowed";
-	log_event(LOG_VERDICT, G_LOG_LEVEL_MESSAGE, &about, "session opened");
+	log_event(LOG_SESSION, G_LOG_LEVEL_MESSAGE, &about, "session opened");
 	session_store(session, true);
 	if (started)
 		started(session->context, &session->facts, client, NULL);
@@ -307,7 +308,6 @@ static void session_on_revoked(struct session *session)
 	g_clear_handle_id(&session->timer, g_source_remove);
 	session->state = SESSION_REVOKED;
 	log_event(LOG_SESSION, G_LOG_LEVEL_MESSAGE, &about, "session has given up the TPM");
-	session_store(session, false);
 	session_release_stream(session);
 	session_tell_waiters(session);
 }
@@ -335,6 +335,8 @@ static gboolean session_on_account(gint fd, GIOCondition condition, gpointer dat
 		session_on_ready(session);
 	else if (message.type == ACCOUNT_REVOKED && session_is_open(session))
 		session_on_revoked(session);
+	else if (message.type == ACCOUNT_REVOKED && session->state == SESSION_STARTING)
+		session_kill(session, "the TPM does not answer");
 	else
 		session_kill(session, "it sent a message out of turn");
 	return G_SOURCE_CONTINUE;
@@ -495,6 +497,8 @@ void session_revoke(
 		g_array_append_val(session->waiters, waiter);
 	if (session->state == SESSION_STARTING)
 		session_kill(session, "its TPM is gone");
+	else if (session->state == SESSION_REVOKED)
+		session_kill(session, "it is revoked a second time");
 	else if (session->state == SESSION_RUNNING)
 		session_send_revoke(session, reason);
 }

@@ -93,6 +93,8 @@ static void account_receive(struct channel *channel)
 		if (message.argument == ACCOUNT_REASON_DEVICE_GONE)
 			code = TPM_RC_LAYER | TPM_RC_FAILURE;
 	}
+	if (channel->tpm < 0)
+		account_send(channel, ACCOUNT_REVOKED); /* said before, unasked */
 	channel_release(channel, code);
 	channel->account = -1;
 }
