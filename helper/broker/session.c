@@ -308,6 +308,7 @@ static void session_on_revoked(struct session *session)
 	g_clear_handle_id(&session->timer, g_source_remove);
 	session->state = SESSION_REVOKED;
 	log_event(LOG_SESSION, G_LOG_LEVEL_MESSAGE, &about, "session has given up the TPM");
+	session_store(session, false);
 	session_release_stream(session);
 	session_tell_waiters(session);
 }
