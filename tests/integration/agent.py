@@ -3,7 +3,7 @@
 import collections
 import os
 
-from harness import BUILD, PATIENCE, Process, readable
+from harness import BUILD, PATIENCE, Process, readable, status_of
 
 PROGRAM = BUILD + "/tests/integration/auth-agent"
 Prompt = collections.namedtuple("Prompt", "cookie action pid message")
@@ -51,14 +51,20 @@ class Agent:
                 raise AssertionError(f"no prompt was taken back, but: {line}")
             left.discard(line.split()[1])
 
-    def answer(self, prompt, word):
-        os.write(self.commands, f"{word} {prompt.cookie}\n".encode())
+    def order(self, *words):
+        os.write(self.commands, " ".join(words).encode() + b"\n")
 
     def yes(self, prompt):
-        self.answer(prompt, "yes")
+        """Authenticates as the administrator."""
+        try:
+            uid = status_of(prompt.pid)["Uid"].split()[0]
+        except FileNotFoundError:
+            uid = "0"  # the process that the prompt is about has ended
+        self.order("yes", prompt.cookie, uid)
 
     def no(self, prompt):
-        self.answer(prompt, "no")
+        """Closes the prompt without an answer."""
+        self.order("no", prompt.cookie)
 
     def stop(self):
         os.close(self.commands)

@@ -8,8 +8,8 @@
  *   cancel COOKIE                 when polkit no longer wants an answer
  *   done COOKIE                   when an answer that was ordered has been given
  *
- * A line "yes COOKIE" on standard input authenticates as the administrator, without a password;
- * "no COOKIE" gives up; the end of standard input ends the program.
+ * A line "yes COOKIE UID" on standard input authenticates as the administrator, without a password,
+ * where UID is the process's; "no COOKIE" gives up; the end of standard input ends the program.
  */
 #include <gio/gio.h>
 #include <gio/gunixinputstream.h>
@@ -106,16 +106,14 @@ static uint64_t start_time_of(unsigned pid)
 	return g_strv_length(fields) > 19 ? g_ascii_strtoull(fields[19], NULL, 10) : 0;
 }
 
-static bool call_authority(struct agent *agent, const char *method, GVariant *parameters)
+static bool call_authority(
+	struct agent *agent, const char *method, GVariant *parameters, GError **ret_error)
 {
-	g_autoptr(GError) error = NULL;
 	g_autoptr(GVariant) reply = g_dbus_connection_call_sync(agent->bus,
 		"org.freedesktop.PolicyKit1", "/org/freedesktop/PolicyKit1/Authority",
 		"org.freedesktop.PolicyKit1.Authority", method, parameters, NULL,
-		G_DBUS_CALL_FLAGS_NONE, -1, NULL, &error);
+		G_DBUS_CALL_FLAGS_NONE, -1, NULL, ret_error);
 
-	if (!reply)
-		say("failed %s: %s", method, error->message);
 	return reply != NULL;
 }
 
@@ -123,30 +121,56 @@ static bool register_for(struct agent *agent, const char *argument)
 {
 	unsigned pid = (unsigned)g_ascii_strtoull(argument, NULL, 10);
 	GVariantBuilder subject;
+	g_autoptr(GError) error = NULL;
 
 	g_variant_builder_init(&subject, G_VARIANT_TYPE_VARDICT);
 	g_variant_builder_add(&subject, "{sv}", "pid", g_variant_new_uint32(pid));
 	g_variant_builder_add(
 		&subject, "{sv}", "start-time", g_variant_new_uint64(start_time_of(pid)));
-	return call_authority(agent, "RegisterAuthenticationAgent",
-		g_variant_new("((sa{sv})ss)", "unix-process", &subject, "C", AGENT_PATH));
+	if (call_authority(agent, "RegisterAuthenticationAgent",
+		    g_variant_new("((sa{sv})ss)", "unix-process", &subject, "C", AGENT_PATH),
+		    &error))
+		return true;
+	say("failed to register: %s", error->message);
+	return false;
 }
 
 /* Tells polkit that the administrator has authenticated, as its helper does after a password. */
-static void answer(struct agent *agent, const char *cookie)
+static bool respond(struct agent *agent, uint32_t owner, const char *cookie, GError **ret_error)
+{
+	GVariantBuilder identity;
+
+	g_variant_builder_init(&identity, G_VARIANT_TYPE_VARDICT);
+	g_variant_builder_add(&identity, "{sv}", "uid", g_variant_new_uint32(0));
+	return call_authority(agent, "AuthenticationAgentResponse2",
+		g_variant_new("(us(sa{sv}))", owner, cookie, "unix-user", &identity), ret_error);
+}
+
+/* The session belongs to who registered the agent, in newer versions of polkit to the subject. */
+static void answer(struct agent *agent, const char *cookie, uint32_t uid)
 {
 	GDBusMethodInvocation *invocation = g_hash_table_lookup(agent->pending, cookie);
-	GVariantBuilder identity;
+	g_autoptr(GError) error = NULL;
 
 	if (!invocation)
 		return;
-	g_variant_builder_init(&identity, G_VARIANT_TYPE_VARDICT);
-	g_variant_builder_add(&identity, "{sv}", "uid", g_variant_new_uint32(0));
-	call_authority(agent, "AuthenticationAgentResponse2",
-		g_variant_new("(us(sa{sv}))", (uint32_t)getuid(), cookie, "unix-user", &identity));
+	if (respond(agent, (uint32_t)getuid(), cookie, NULL) || respond(agent, uid, cookie, &error))
+		say("done %s", cookie);
+	else
+		say("failed to answer: %s", error->message);
 	g_dbus_method_invocation_return_value(invocation, NULL);
 	g_hash_table_remove(agent->pending, cookie);
-	say("done %s", cookie);
+}
+
+static void obey(struct agent *agent, const char *line)
+{
+	g_auto(GStrv) words = g_strsplit(line, " ", 3);
+	unsigned count = g_strv_length(words);
+
+	if (count == 3 && strcmp(words[0], "yes") == 0)
+		answer(agent, words[1], (uint32_t)g_ascii_strtoull(words[2], NULL, 10));
+	else if (count == 2 && strcmp(words[0], "no") == 0)
+		give_up(agent, words[1], "given up");
 }
 
 static void on_line(GObject *source, GAsyncResult *result, void *data)
@@ -159,10 +183,7 @@ static void on_line(GObject *source, GAsyncResult *result, void *data)
 		g_main_loop_quit(agent->loop);
 		return;
 	}
-	if (g_str_has_prefix(line, "yes "))
-		answer(agent, line + 4);
-	else if (g_str_has_prefix(line, "no "))
-		give_up(agent, line + 3, "given up");
+	obey(agent, line);
 	g_data_input_stream_read_line_async(input, G_PRIORITY_DEFAULT, NULL, on_line, agent);
 }
 
