@@ -90,7 +90,7 @@ static void test_device_list_none(void **state)
 
 static void test_device_list_old_chip(void **state)
 {
-	g_autofree char *chip = add_tpm(0, "1");
+	G_GNUC_UNUSED g_autofree char *chip = add_tpm(0, "1");
 	struct device_list *list = list_for("");
 
 	(void)state;
@@ -101,9 +101,9 @@ static void test_device_list_old_chip(void **state)
 
 static void test_device_list_lowest_number_is_the_default(void **state)
 {
-	g_autofree char *tenth = add_tpm(10, "2");
-	g_autofree char *second = add_tpm(2, NULL);
-	g_autofree char *old = add_tpm(0, "1");
+	G_GNUC_UNUSED g_autofree char *tenth = add_tpm(10, "2");
+	G_GNUC_UNUSED g_autofree char *second = add_tpm(2, NULL);
+	G_GNUC_UNUSED g_autofree char *old = add_tpm(0, "1");
 	struct device_list *list = list_for("");
 	char *problem;
 
@@ -124,11 +124,10 @@ static void test_device_list_lowest_number_is_the_default(void **state)
 static void test_device_list_arrival_and_removal(void **state)
 {
 	g_autofree char *first = add_tpm(0, "2");
-	g_autofree char *second = NULL;
 	struct device_list *list = list_for("");
 
 	(void)state;
-	second = add_tpm(1, "2"); /* sends its uevent */
+	g_free(add_tpm(1, "2")); /* sends its uevent */
 	while (device_list_count(list) < 2)
 		g_main_context_iteration(NULL, TRUE);
 	assert_null(gone);
@@ -143,8 +142,8 @@ static void test_device_list_arrival_and_removal(void **state)
 
 static void test_device_list_one_node_only(void **state)
 {
-	g_autofree char *first = add_tpm(0, "2");
-	g_autofree char *second = add_tpm(1, "2");
+	G_GNUC_UNUSED g_autofree char *first = add_tpm(0, "2");
+	G_GNUC_UNUSED g_autofree char *second = add_tpm(1, "2");
 	struct device_list *list = list_for("/dev/tpmrm1");
 	struct device_list *missing = list_for("/dev/tpmrm7");
 	char *problem;
