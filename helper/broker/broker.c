@@ -12,6 +12,8 @@
 
 /* What a reload reads, in a thread: files may be on a slow disk, groups in a slow directory. */
 struct settings {
+	char *file;
+	char **profile_dirs;
 	struct config_paths paths;
 	struct config config; /* in: what counts now; out: what counts from here on */
 	struct profile_set *profiles;
@@ -22,6 +24,8 @@ static void settings_free(gpointer data)
 {
 	struct settings *settings = data;
 
+	g_free(settings->file);
+	g_strfreev(settings->profile_dirs);
 	config_done(&settings->config);
 	profile_set_unref(settings->profiles);
 	g_ptr_array_unref(settings->problems);
@@ -97,7 +101,13 @@ void broker_reload(struct broker *broker)
 	broker->reloading = true;
 	notify_reloading(broker->notify);
 	settings = g_new0(struct settings, 1);
-	settings->paths = broker->options.paths;
+	/* copies: the thread may still read them when main has ended */
+	settings->file = g_strdup(broker->options.paths.file);
+	settings->profile_dirs = g_strdupv((char **)(uintptr_t)broker->options.paths.profile_dirs);
+	settings->paths = (struct config_paths){
+		.file = settings->file,
+		.profile_dirs = (const char *const *)settings->profile_dirs,
+	};
 	settings->config = config_copy(&broker->config);
 	settings->problems = g_ptr_array_new_with_free_func(g_free);
 	task = g_task_new(NULL, broker->reload_cancellable, broker_on_reloaded, broker);
