@@ -463,6 +463,58 @@ static void test_pump_idle_limit_releases_the_tpm(void **state)
 	assert_int_equal(status, 0);
 }
 
+static size_t put_public(uint8_t bytes[64], uint32_t attributes)
+{
+	struct writer writer = writer_new(bytes, 64);
+
+	writer_u16(&writer, TPM_ST_NO_SESSIONS);
+	writer_u32(&writer, 0); /* size, below */
+	writer_u32(&writer, TPM_RC_SUCCESS);
+	writer_u16(&writer, 8); /* outPublic, as far as it is looked at */
+	writer_u16(&writer, TPM_ALG_ECC);
+	writer_u16(&writer, 0x000b); /* nameAlg: TPM_ALG_SHA256 */
+	writer_u32(&writer, attributes);
+	writer_patch_u32(&writer, 2, (uint32_t)writer.used);
+	return writer.used;
+}
+
+/* What the owner puts in place of the storage root key is not taken for it. */
+static void test_pump_public_area_is_read_for_each_command(void **state)
+{
+	static const uint8_t salted[] = {0x80, 0x01, 0, 0, 0, 27, 0, 0, 0x01, 0x76, 0x81, 0, 0, 1,
+		0x40, 0, 0, 7, 0, 0, 0, 0, 0x01, 0, 0x10, 0, 0x0b};
+	struct fixture *f = *state;
+	uint8_t storage[64];
+	uint8_t signing[64];
+	size_t size = put_public(
+		storage, TPMA_OBJECT_NO_DA | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT);
+	uint8_t drain[64];
+	pid_t child;
+	int status = 0;
+
+	put_public(signing, TPMA_OBJECT_NO_DA | TPMA_OBJECT_SIGN);
+	PUT(f->client, salted);
+	PUT(f->client, salted);
+	shutdown(f->client, SHUT_WR);
+	child = fork();
+	if (child == 0) { /* the TPM: ReadPublic, StartAuthSession, ReadPublic */
+		if (recv(f->tpm, drain, sizeof drain, 0) != 14 ||
+			send(f->tpm, storage, size, 0) < 0 ||
+			recv(f->tpm, drain, sizeof drain, 0) != sizeof salted ||
+			send(f->tpm, session_started, sizeof session_started, 0) < 0 ||
+			recv(f->tpm, drain, sizeof drain, 0) != 14 ||
+			send(f->tpm, signing, size, 0) < 0)
+			status = 1;
+		shutdown(f->tpm, status ? SHUT_RDWR : SHUT_WR); /* nobody waits for more */
+		_exit(status);
+	}
+	pump_run(&f->pump);
+	assert_int_equal(take_code(f), 0);
+	assert_int_equal(take_code(f), 0x000b0120);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
 /* A client that never lets the relay wait does not outlive its session's time. */
 static void test_pump_lifetime_ends_a_busy_session(void **state)
 {
@@ -551,6 +603,7 @@ int main(void)
 		PUMP_TEST(test_pump_persistent_handles_of_others_are_not_listed),
 		PUMP_TEST(test_pump_handle_list_that_runs_backwards_is_a_lie),
 		PUMP_TEST(test_pump_idle_limit_releases_the_tpm),
+		PUMP_TEST(test_pump_public_area_is_read_for_each_command),
 		PUMP_TEST(test_pump_lifetime_ends_a_busy_session),
 		PUMP_TEST(test_pump_every_release_is_told_to_the_broker),
 		PUMP_TEST(test_pump_descriptor_from_the_client_ends_the_session),
