@@ -371,18 +371,38 @@ static void test_profile_set_resolve_repeated(void **state)
 	profile_set_unref(set);
 }
 
+/* Copies, because a checkout may belong to another user than the tests run as. */
+static void copy_shipped_profiles(void)
+{
+	GDir *directory = g_dir_open(SHIPPED_PROFILES, 0, NULL);
+	const char *name;
+
+	assert_non_null(directory);
+	while ((name = g_dir_read_name(directory)) != NULL) {
+		g_autofree char *from = g_build_filename(SHIPPED_PROFILES, name, NULL);
+		g_autofree char *to = g_build_filename("shipped", name, NULL);
+		g_autofree char *text = NULL;
+
+		assert_true(g_file_get_contents(from, &text, NULL, NULL));
+		g_free(scene_write(to, text, 0644));
+	}
+	g_dir_close(directory);
+}
+
 static void test_shipped_profiles(void **state)
 {
-	const char *const directories[] = {SHIPPED_PROFILES, NULL};
-	struct profile_set *set = profile_set_load(directories, &config, problems);
+	g_autofree char *path = scene_path("shipped");
+	const char *const directories[] = {path, NULL};
+	struct profile_set *set;
 
 	(void)state;
+	copy_shipped_profiles();
+	set = profile_set_load(directories, &config, problems);
 	assert_int_equal(profile_set_count(set), 7);
 	for (guint i = 0; i < profile_set_count(set); i++) {
 		const struct profile *profile = profile_set_get(set, i);
 
-		/* a checkout may be writable by its group, which is all that may be wrong */
-		if (profile->fault && !strstr(profile->fault, "can write it"))
+		if (profile->fault)
 			fail_msg("%s", profile->fault);
 		assert_false(profile->custom);
 		assert_false(policy_allows_command(&profile->policy, 0x126) && /* Clear */
