@@ -43,6 +43,8 @@ struct policy_image policy_image_new(void)
 		.magic = POLICY_MAGIC,
 		.version = POLICY_VERSION,
 		.size = sizeof(struct policy_image),
+		.object_slots = POLICY_SLOTS,
+		.session_slots = POLICY_SLOTS,
 	};
 }
 
@@ -70,7 +72,9 @@ int policy_image_check(const struct policy_image *image)
 	if (image->magic != POLICY_MAGIC || image->version != POLICY_VERSION ||
 		image->size != sizeof *image)
 		return -EBADMSG;
-	if (image->backend != POLICY_BACKEND_DEVICE && image->backend != POLICY_BACKEND_STREAM)
+	if (image->backend == POLICY_BACKEND_INVALID || image->backend > POLICY_BACKEND_MANAGER)
+		return -EBADMSG;
+	if (image->object_slots > POLICY_SLOTS_MAX || image->session_slots > POLICY_SLOTS_MAX)
 		return -EBADMSG;
 	if (image->policy_count == 0 || image->policy_count > POLICY_MAX)
 		return -EBADMSG;

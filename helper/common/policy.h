@@ -13,17 +13,20 @@
 #include <stdint.h>
 
 #define POLICY_MAGIC        0x59504d54u
-#define POLICY_VERSION      1
+#define POLICY_VERSION      2
 #define POLICY_MAX          8      /* profiles that one session joins */
 #define POLICY_RANGES       16     /* handle ranges of one profile */
 #define POLICY_FIRST_CODE   0x11fu /* command codes from here ... */
 #define POLICY_CODES        192    /* ... this many, have a bit (TPM 2.0 Part 2, section 6.5) */
 #define POLICY_CAPABILITIES 32     /* values of TPM_CAP that have a bit */
+#define POLICY_SLOTS        3      /* transient objects, and sessions, in the kernel and in a TPM */
+#define POLICY_SLOTS_MAX    64     /* of either, with a resource manager that has more */
 
 enum policy_backend {
 	POLICY_BACKEND_INVALID = 0,
-	POLICY_BACKEND_DEVICE = 1, /* a kernel node: one read gives one response */
-	POLICY_BACKEND_STREAM = 2, /* a byte stream that nobody manages: leftovers are flushed */
+	POLICY_BACKEND_DEVICE = 1,  /* a kernel node: one read gives one response */
+	POLICY_BACKEND_STREAM = 2,  /* a byte stream that nobody manages: leftovers are flushed */
+	POLICY_BACKEND_MANAGER = 3, /* tpmgate-rm: one packet gives one response, 0 is the end */
 };
 
 /* Hierarchies, as bits. Only these four exist for a profile; aliases and platform never do. */
@@ -43,7 +46,11 @@ enum policy_flag {
 	/* the profile is spent after one success, or one failed authorization, of a command that
 	 * authorizes with a hierarchy */
 	POLICY_ONCE = 4,
-	POLICY_FLAG_ALL = 7,
+	/* TPM sessions may be saved by ContextSave, and loaded by whoever holds the blob */
+	POLICY_SAVED_SESSIONS = 8,
+	/* what has no noDA may be authorized: a wrong authorization raises the counter of all */
+	POLICY_DICTIONARY_ATTACK = 16,
+	POLICY_FLAG_ALL = 31,
 };
 
 /* What a handle range is for, as bits. */
@@ -86,12 +93,14 @@ struct policy_image {
 	uint32_t idle_seconds; /* the TPM is released after so long without a command; 0: never */
 	uint32_t lifetime_seconds; /* the TPM is released after so long; 0: never */
 	uint32_t policy_count;
-	uint32_t reserved; /* 0 */
+	uint32_t object_slots;  /* transient objects that fit, at most POLICY_SLOTS_MAX */
+	uint32_t session_slots; /* TPM sessions that fit, at most POLICY_SLOTS_MAX */
+	uint32_t reserved;      /* 0 */
 	struct policy policies[POLICY_MAX];
 };
 
 _Static_assert(sizeof(struct policy) == 272, "no padding that differs");
-_Static_assert(sizeof(struct policy_image) == 48 + POLICY_MAX * 272, "no padding that differs");
+_Static_assert(sizeof(struct policy_image) == 56 + POLICY_MAX * 272, "no padding that differs");
 _Static_assert(POLICY_CODES % 64 == 0, "whole words");
 
 /* Whether POLICY names the command CODE. */
@@ -103,7 +112,7 @@ int policy_allow_command(struct policy *policy, uint32_t code);
 /* Whether one range of POLICY covers HANDLE for every use in USE. */
 bool policy_allows_handle(const struct policy *policy, uint32_t handle, uint32_t use);
 
-/* An image without policies, with magic, version and size filled in. */
+/* An image without policies, for what the kernel's resource manager has room for. */
 struct policy_image policy_image_new(void);
 
 /* Returns 0 if IMAGE is one that this version can enforce in every field, -EBADMSG otherwise. */

@@ -3,9 +3,14 @@
 #include <errno.h>
 #include <string.h>
 
+struct account account_new(unsigned object_slots, unsigned session_slots)
+{
+	return (struct account){.object_slots = object_slots, .session_slots = session_slots};
+}
+
 static struct account_entity *object_slot(struct account *account, uint32_t handle)
 {
-	for (unsigned i = 0; i < ACCOUNT_OBJECTS; i++)
+	for (unsigned i = 0; i < account->object_slots; i++)
 		if (account->objects[i].handle == handle)
 			return &account->objects[i];
 	return NULL;
@@ -13,7 +18,7 @@ static struct account_entity *object_slot(struct account *account, uint32_t hand
 
 static uint32_t *session_slot(struct account *account, uint32_t handle)
 {
-	for (unsigned i = 0; i < ACCOUNT_SESSIONS; i++)
+	for (unsigned i = 0; i < account->session_slots; i++)
 		if (account->sessions[i] == handle)
 			return &account->sessions[i];
 	return NULL;
@@ -21,7 +26,7 @@ static uint32_t *session_slot(struct account *account, uint32_t handle)
 
 const struct account_entity *account_object(const struct account *account, uint32_t handle)
 {
-	for (unsigned i = 0; handle != 0 && i < ACCOUNT_OBJECTS; i++)
+	for (unsigned i = 0; handle != 0 && i < account->object_slots; i++)
 		if (account->objects[i].handle == handle)
 			return &account->objects[i];
 	return NULL;
@@ -29,7 +34,7 @@ const struct account_entity *account_object(const struct account *account, uint3
 
 bool account_has_session(const struct account *account, uint32_t handle)
 {
-	for (unsigned i = 0; handle != 0 && i < ACCOUNT_SESSIONS; i++)
+	for (unsigned i = 0; handle != 0 && i < account->session_slots; i++)
 		if (account->sessions[i] == handle)
 			return true;
 	return false;
@@ -37,7 +42,7 @@ bool account_has_session(const struct account *account, uint32_t handle)
 
 bool account_objects_full(const struct account *account)
 {
-	for (unsigned i = 0; i < ACCOUNT_OBJECTS; i++)
+	for (unsigned i = 0; i < account->object_slots; i++)
 		if (account->objects[i].handle == 0)
 			return false;
 	return true;
@@ -45,7 +50,7 @@ bool account_objects_full(const struct account *account)
 
 bool account_sessions_full(const struct account *account)
 {
-	for (unsigned i = 0; i < ACCOUNT_SESSIONS; i++)
+	for (unsigned i = 0; i < account->session_slots; i++)
 		if (account->sessions[i] == 0)
 			return false;
 	return true;
@@ -243,6 +248,7 @@ bool account_is_wrong_authorization(uint32_t code)
 /* TPM_RC_REFERENCE_H0.. and _S0..: a session or object that the TPM no longer has. */
 static void learn_missing(struct account *account, const struct tpm_command *command, uint32_t code)
 {
+	code &= ~TPM_RC_LAYER; /* a resource manager says the same of what it has lost */
 	for (unsigned i = 0; i < command->handle_count; i++)
 		if (code == TPM_RC_REFERENCE_H0 + i)
 			forget(account, command->handles[i]);
@@ -346,13 +352,13 @@ void account_forget_entities(struct account *account)
 
 void account_keep_objects(struct account *account, struct cursor handles)
 {
-	bool kept[ACCOUNT_OBJECTS] = {false};
+	bool kept[POLICY_SLOTS_MAX] = {false};
 	uint32_t handle;
 
 	while (cursor_u32(&handles, &handle) == 0)
-		for (unsigned i = 0; i < ACCOUNT_OBJECTS; i++)
+		for (unsigned i = 0; i < account->object_slots; i++)
 			kept[i] = kept[i] || account->objects[i].handle == handle;
-	for (unsigned i = 0; i < ACCOUNT_OBJECTS; i++)
+	for (unsigned i = 0; i < account->object_slots; i++)
 		if (!kept[i])
 			account->objects[i] = (struct account_entity){0};
 }

@@ -3,14 +3,13 @@
  * What this session owns in the TPM, learnt from the commands that went through and their
  * responses. The filter judges by it; nothing here does I/O.
  *
- * The kernel's resource manager, and a TPM itself, hold 3 transient objects and 3 sessions for one
- * descriptor. What would need a fourth is refused before it is sent, because the kernel answers it
- * by flushing all sessions of the descriptor.
+ * A resource manager has room for so many transient objects and sessions of one descriptor, the
+ * kernel's and a TPM itself for 3. One more is refused before it is sent, because the kernel
+ * answers it by flushing all sessions of the descriptor.
  */
+#include "common/policy.h"
 #include "relay/tpm-response.h"
 
-#define ACCOUNT_OBJECTS  3
-#define ACCOUNT_SESSIONS 3
 #define ACCOUNT_ENTITIES 8  /* more than the handles of one command */
 #define ACCOUNT_SEALED   16 /* sealed data made in this session and remembered */
 
@@ -32,8 +31,10 @@ struct account_sealed {
 };
 
 struct account {
-	struct account_entity objects[ACCOUNT_OBJECTS];
-	uint32_t sessions[ACCOUNT_SESSIONS]; /* 0: the slot is free */
+	unsigned object_slots;  /* of `objects`, those that may be used */
+	unsigned session_slots; /* of `sessions` */
+	struct account_entity objects[POLICY_SLOTS_MAX];
+	uint32_t sessions[POLICY_SLOTS_MAX]; /* 0: the slot is free */
 	struct account_entity entities[ACCOUNT_ENTITIES];
 	unsigned next_entity; /* the slot to be reused next */
 	struct account_sealed sealed[ACCOUNT_SEALED];
@@ -41,6 +42,9 @@ struct account {
 	uint32_t spent; /* policies with POLICY_ONCE that have had their turn, as bits */
 	unsigned failed_hierarchies; /* wrong authorizations of hierarchies */
 };
+
+/* An account that owns nothing, of a session with so many slots (at most POLICY_SLOTS_MAX). */
+struct account account_new(unsigned object_slots, unsigned session_slots);
 
 /* The record of the transient object HANDLE, or NULL where it is not this session's. */
 const struct account_entity *account_object(const struct account *account, uint32_t handle);

@@ -268,7 +268,7 @@ static int tpm_read(struct channel *channel, uint8_t *response, size_t *have)
 	if (got < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (got == 0)
-		return channel->backend == POLICY_BACKEND_STREAM ? -EPIPE : -EIO;
+		return channel->backend == POLICY_BACKEND_DEVICE ? -EIO : -EPIPE;
 	*have += (size_t)got;
 	if (tpm_header_parse(response, *have, &header) < 0)
 		return channel->backend == POLICY_BACKEND_STREAM ? 0 : -EBADMSG;

@@ -1,7 +1,7 @@
 #pragma once
 /*
  * Confinement: what a relay that its client has taken over can still do is what this file leaves
- * it. The only file that knows libseccomp.
+ * it.
  */
 #include <stdbool.h>
 

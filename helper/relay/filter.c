@@ -18,13 +18,13 @@
  *   nv_public              any NV index: its public area is metadata
  *   entity                 an object as for key, or a hierarchy in PolicySecret=
  *   sessions               sessions of this descriptor, in the authorization area too
- *   context                what this descriptor owns; sessions need an account
+ *   context                what this descriptor owns; sessions need an account, or SavedSessions=
  *   evict                  an object of this session or a persistent handle in Evict=
  *
  * And for whatever needs an authorization: an object or NV index that is not known to be exempt
  * from dictionary attack protection (noDA) needs an account, because a wrong authorization of it
  * raises the counter that locks everybody out. The same for what a session is bound to, since any
- * later use of the session tries that authorization again.
+ * later use of the session tries that authorization again. DictionaryAttack= does without.
  */
 #include "relay/filter.h"
 
@@ -213,9 +213,15 @@ static struct filter_verdict check_bind(const struct filter_question *q, uint32_
 	return is_object(handle) ? check_parent(q, handle) : deny("bind");
 }
 
-static struct filter_verdict check_context(uint32_t handle)
+static struct filter_verdict check_saved_session(const struct filter_question *q)
 {
-	return handle >> 24 == TPM_HT_TRANSIENT ? allow() : need_account("saved-session", REFUSED);
+	return q->policy->flags & POLICY_SAVED_SESSIONS ? allow()
+							: need_account("saved-session", REFUSED);
+}
+
+static struct filter_verdict check_context(const struct filter_question *q, uint32_t handle)
+{
+	return handle >> 24 == TPM_HT_TRANSIENT ? allow() : check_saved_session(q);
 }
 
 static struct filter_verdict check_evict(const struct filter_question *q, uint32_t handle)
@@ -288,7 +294,7 @@ static struct filter_verdict check_use(const struct filter_question *q, unsigned
 	case TPM_USE_BIND:
 		return check_bind(q, handle);
 	case TPM_USE_CONTEXT:
-		return check_context(handle);
+		return check_context(q, handle);
 	case TPM_USE_EVICT:
 		return check_evict(q, handle);
 	case TPM_USE_NEVER:
@@ -305,6 +311,8 @@ static struct filter_verdict check_dictionary_attack(
 
 	if (!is_object(handle) && handle >> 24 != TPM_HT_NV_INDEX)
 		return allow(); /* PCRs and hierarchies do not; lockout is a profile's own matter */
+	if (q->policy->flags & POLICY_DICTIONARY_ATTACK)
+		return allow();
 	if (!entity || (!entity->known && !entity->unreadable))
 		return need_public(handle);
 	if (account_entity_is_no_da(entity))
@@ -345,7 +353,7 @@ static struct filter_verdict check_context_load(const struct filter_question *q)
 		return check_hierarchy(q, (uint32_t)q->command->parameters[2].number);
 	case TPM_HT_HMAC_SESSION:
 	case TPM_HT_POLICY_SESSION:
-		return need_account("saved-session", REFUSED);
+		return check_saved_session(q);
 	default:
 		return deny("context");
 	}

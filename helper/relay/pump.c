@@ -15,6 +15,7 @@ void pump_init(struct pump *pump, const struct policy_image *image)
 	memset(pump, 0, sizeof *pump);
 	pump->image = image;
 	pump->channel = channel_new(image);
+	pump->account = account_new(image->object_slots, image->session_slots);
 }
 
 static size_t refuse(struct pump *pump, uint32_t code)

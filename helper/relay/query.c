@@ -1,6 +1,7 @@
 #include "relay/query.h"
 
 #include "relay/filter.h"
+#include "relay/tpm-handles.h"
 
 #include <errno.h>
 
@@ -51,64 +52,25 @@ int query_public(struct channel *channel, struct account *account, uint32_t hand
 	return r;
 }
 
-/* A list of handles that grows into a response of GetCapability (Part 3, section 30.2). */
-struct handle_list {
-	uint32_t handles[TPM_CAP_MAX_HANDLES];
-	uint32_t count;
-	uint32_t wanted; /* at most so many */
-	bool more;       /* there are more than wanted */
-};
-
-static void list_add(struct handle_list *list, uint32_t handle)
-{
-	uint32_t at = list->count;
-
-	if (list->count == list->wanted) {
-		list->more = true;
-		return;
-	}
-	/* in the order of their numbers, whatever kind of session the first byte says */
-	for (; at > 0 && (list->handles[at - 1] & 0xffffff) > (handle & 0xffffff); at--)
-		list->handles[at] = list->handles[at - 1];
-	list->handles[at] = handle;
-	list->count++;
-}
-
-static size_t list_write(const struct handle_list *list, uint8_t response[TPM_MESSAGE_MAX])
-{
-	struct writer writer = writer_new(response, TPM_MESSAGE_MAX);
-
-	writer_u16(&writer, TPM_ST_NO_SESSIONS);
-	writer_u32(&writer, 0); /* size, below */
-	writer_u32(&writer, TPM_RC_SUCCESS);
-	writer_u8(&writer, list->more);
-	writer_u32(&writer, TPM_CAP_HANDLES);
-	writer_u32(&writer, list->count);
-	for (uint32_t i = 0; i < list->count; i++)
-		writer_u32(&writer, list->handles[i]);
-	writer_patch_u32(&writer, sizeof(uint16_t), (uint32_t)writer.used);
-	return writer.used;
-}
-
-static void list_own(struct handle_list *list, const struct account *account, uint32_t property)
+static void list_own(struct tpm_handles *list, const struct account *account, uint32_t property)
 {
 	uint32_t first = property & 0xffffff;
 
 	if (property >> 24 == TPM_HT_TRANSIENT) {
-		for (unsigned i = 0; i < ACCOUNT_OBJECTS; i++)
+		for (unsigned i = 0; i < account->object_slots; i++)
 			if (account->objects[i].handle != 0 &&
 				(account->objects[i].handle & 0xffffff) >= first)
-				list_add(list, account->objects[i].handle);
+				tpm_handles_add(list, account->objects[i].handle);
 	} else if (property >> 24 == TPM_HT_HMAC_SESSION) {
-		for (unsigned i = 0; i < ACCOUNT_SESSIONS; i++)
+		for (unsigned i = 0; i < account->session_slots; i++)
 			if (account->sessions[i] != 0 && (account->sessions[i] & 0xffffff) >= first)
-				list_add(list, account->sessions[i]);
+				tpm_handles_add(list, account->sessions[i]);
 	}
 	/* TPM_HT_POLICY_SESSION asks for saved sessions, which are nobody's until they are loaded.
 	 */
 }
 
-/* One answer of the TPM: *ret_next is the handle to go on from, 0 at the end of the list. */
+/* One answer of the TPM: its code, and where that is success the handles from PROPERTY on. */
 static int ask_handles(struct channel *channel, uint32_t property,
 	uint8_t response[TPM_MESSAGE_MAX], struct cursor *ret_handles, uint32_t *ret_code,
 	bool *ret_more)
@@ -116,27 +78,16 @@ static int ask_handles(struct channel *channel, uint32_t property,
 	const uint32_t words[] = {TPM_CAP_HANDLES, property, TPM_CAP_MAX_HANDLES};
 	struct tpm_header header;
 	struct cursor body;
-	uint8_t more;
-	uint32_t capability;
-	uint32_t count;
 	int r = ask(channel, TPM_CC_GET_CAPABILITY, words, 3, response, &header, &body);
 
 	if (r < 0)
 		return r;
 	*ret_code = header.code;
-	if (header.code != TPM_RC_SUCCESS)
-		return 0;
-	if (cursor_u8(&body, &more) < 0 || cursor_u32(&body, &capability) < 0 ||
-		cursor_u32(&body, &count) < 0 || capability != TPM_CAP_HANDLES ||
-		count > TPM_CAP_MAX_HANDLES || body.left != count * sizeof(uint32_t))
-		return -EBADMSG;
-	*ret_more = more && count > 0;
-	*ret_handles = body;
-	return 0;
+	return header.code == TPM_RC_SUCCESS ? tpm_handles_parse(body, ret_handles, ret_more) : 0;
 }
 
 /* The TPM's handles from PROPERTY on, as far as the session may see them. */
-static int list_shown(struct handle_list *list, struct channel *channel,
+static int list_shown(struct tpm_handles *list, struct channel *channel,
 	const struct policy_image *image, uint32_t property, uint32_t *ret_code)
 {
 	uint8_t response[TPM_MESSAGE_MAX];
@@ -157,7 +108,7 @@ static int list_shown(struct handle_list *list, struct channel *channel,
 			if (handle < property || handle >> 24 != type)
 				return -EBADMSG;
 			if (filter_shows_handle(image, handle))
-				list_add(list, handle);
+				tpm_handles_add(list, handle);
 			property = handle + 1;
 			more = more && property >> 24 == type;
 		}
@@ -169,8 +120,7 @@ int query_handles(struct channel *channel, const struct policy_image *image,
 	const struct account *account, uint32_t property, uint32_t count,
 	uint8_t response[TPM_MESSAGE_MAX], size_t *ret_size)
 {
-	struct handle_list list = {
-		.wanted = count < TPM_CAP_MAX_HANDLES ? count : TPM_CAP_MAX_HANDLES};
+	struct tpm_handles list = tpm_handles_new(count);
 	uint32_t code = TPM_RC_SUCCESS;
 
 	if (property >> 24 == TPM_HT_PERSISTENT || property >> 24 == TPM_HT_NV_INDEX) {
@@ -181,7 +131,7 @@ int query_handles(struct channel *channel, const struct policy_image *image,
 	} else {
 		list_own(&list, account, property);
 	}
-	*ret_size = code == TPM_RC_SUCCESS ? list_write(&list, response)
+	*ret_size = code == TPM_RC_SUCCESS ? tpm_handles_write(&list, response)
 					   : tpm_response_error(code, response);
 	return 0;
 }

@@ -17,7 +17,9 @@ static void check_inside(struct cursor part, const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct policy_image image = policy_image_new();
-	struct account account = {.sessions = {0x02000000, 0x03000001},
+	struct account account = {.object_slots = POLICY_SLOTS,
+		.session_slots = POLICY_SLOTS,
+		.sessions = {0x02000000, 0x03000001},
 		.objects = {
 			{.handle = 0x80000000, .known = true, .attributes = TPMA_OBJECT_NO_DA}}};
 	struct tpm_command command;

@@ -78,6 +78,8 @@ static struct policy_image like_admin(void)
 static struct account owning(void)
 {
 	struct account account = {
+		.object_slots = POLICY_SLOTS,
+		.session_slots = POLICY_SLOTS,
 		.objects = {{.handle = OWN_KEY,
 				    .known = true,
 				    .type = TPM_ALG_ECC,
@@ -99,7 +101,7 @@ static struct account owning(void)
 			{.handle = SOMEBODYS_NV, .known = true, .attributes = TPMA_NV_NO_DA}},
 	};
 
-	for (unsigned i = 0; i < ACCOUNT_OBJECTS; i++)
+	for (unsigned i = 0; i < account.object_slots; i++)
 		account.objects[i].policies = 1; /* the first policy let them be made */
 	return account;
 }
@@ -609,6 +611,63 @@ static void test_filter_evict_control(void **state)
 	assert_int_equal(check_with(like_admin(), command).kind, FILTER_DENY);
 }
 
+static void test_filter_saved_sessions(void **state)
+{
+	struct policy_image image = like_keys();
+	struct account account = owning();
+	struct tpm_command save = make("ContextSave", OWN_HMAC, 0, 0);
+	struct tpm_command load = make("ContextLoad", 0, 0, 0);
+
+	(void)state;
+	load.parameters[1].number = 0x02000005;
+	load.parameters[2].number = TPM_RH_NULL;
+	assert_int_equal(filter_check(&image, &account, &save).kind, FILTER_ACCOUNT);
+	assert_int_equal(filter_check(&image, &account, &load).kind, FILTER_ACCOUNT);
+	image.policies[0].flags |= POLICY_SAVED_SESSIONS;
+	assert_int_equal(filter_check(&image, &account, &save).kind, FILTER_ALLOW);
+	account.objects[2].handle = 0;
+	assert_int_equal(filter_check(&image, &account, &load).kind, FILTER_ALLOW);
+	/* somebody else's session is nobody's here, all the same */
+	save.handles[0] = 0x02000077;
+	assert_int_equal(filter_check(&image, &account, &save).code, 0x000b0910);
+}
+
+static void test_filter_dictionary_attack(void **state)
+{
+	struct policy_image image = like_keys();
+	struct account account = owning();
+	struct tpm_command sign = make("Sign", OWN_DA_KEY, 0, 0);
+	struct tpm_command bind = make("StartAuthSession", TPM_RH_NULL, OWN_DA_KEY, 0);
+
+	(void)state;
+	assert_int_equal(filter_check(&image, &account, &sign).code, 0x000b0921);
+	assert_int_equal(filter_check(&image, &account, &bind).code, 0x000b0921);
+	image.policies[0].flags |= POLICY_DICTIONARY_ATTACK;
+	assert_int_equal(filter_check(&image, &account, &sign).kind, FILTER_ALLOW);
+	assert_int_equal(filter_check(&image, &account, &bind).kind, FILTER_ALLOW);
+	bind.handles[1] = TPM_RH_LOCKOUT;
+	assert_int_equal(filter_check(&image, &account, &bind).kind, FILTER_DENY);
+}
+
+static void test_filter_slots(void **state)
+{
+	struct policy_image image = like_keys();
+	struct account account = owning();
+	struct tpm_command load = make("Load", OWN_KEY, 0, 0);
+	struct tpm_command start = make("StartAuthSession", TPM_RH_NULL, TPM_RH_NULL, 0);
+
+	(void)state;
+	assert_int_equal(filter_check(&image, &account, &load).code, 0x000b0902);
+	account.object_slots = 4;
+	assert_int_equal(filter_check(&image, &account, &load).kind, FILTER_ALLOW);
+	account.sessions[2] = 0x02000009;
+	assert_int_equal(filter_check(&image, &account, &start).code, 0x000b0903);
+	account.session_slots = 4;
+	assert_int_equal(filter_check(&image, &account, &start).kind, FILTER_ALLOW);
+	account.object_slots = account.session_slots = 0;
+	assert_int_equal(filter_check(&image, &account, &start).code, 0x000b0903);
+}
+
 static void test_filter_sealed_data(void **state)
 {
 	struct policy_image image = like_keys();
@@ -785,6 +844,9 @@ int main(void)
 		cmocka_unit_test(test_filter_capabilities),
 		cmocka_unit_test(test_filter_nv_define_looks_into_the_public_area),
 		cmocka_unit_test(test_filter_evict_control),
+		cmocka_unit_test(test_filter_saved_sessions),
+		cmocka_unit_test(test_filter_dictionary_attack),
+		cmocka_unit_test(test_filter_slots),
 		cmocka_unit_test(test_filter_sealed_data),
 		cmocka_unit_test(test_filter_slots_are_the_kernels),
 		cmocka_unit_test(test_filter_policies_are_not_merged),
