@@ -9,9 +9,9 @@ from harness import PATIENCE, RELAY, Process, readable
 from wire import Tpm
 
 # common/policy.h
-IMAGE = struct.Struct("=IIIIQIiIIII")
+IMAGE = struct.Struct("=IIIIQIiIIIIII")
 POLICY = struct.Struct("=32s3Q6I48I")
-IMAGE_MAGIC, IMAGE_VERSION, FIRST_CODE = 0x59504D54, 1, 0x11F
+IMAGE_MAGIC, IMAGE_VERSION, FIRST_CODE = 0x59504D54, 2, 0x11F
 BACKEND_DEVICE, BACKEND_STREAM = 1, 2
 HIERARCHY_OWNER, HIERARCHY_NULL = 1, 4
 
@@ -33,7 +33,7 @@ def policy_image(backend, commands=COMMANDS, idle=0, lifetime=0):
     policy = POLICY.pack(b"test", *bits, 0xFFFF, HIERARCHY_OWNER | HIERARCHY_NULL, 0, 0, 0, 0,
                          *([0] * 48))
     image = IMAGE.pack(IMAGE_MAGIC, IMAGE_VERSION, IMAGE.size + 8 * POLICY.size, backend, 1,
-                       os.getuid(), os.getpid(), idle, lifetime, 1, 0)
+                       os.getuid(), os.getpid(), idle, lifetime, 1, 3, 3, 0)
     fd = os.memfd_create("policy", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.write(fd, image + policy + bytes(7 * POLICY.size))
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK |

@@ -632,7 +632,7 @@ static void test_filter_saved_sessions(void **state)
 	assert_int_equal(filter_check(&image, &account, &save).code, 0x000b0910);
 }
 
-static void test_filter_dictionary_attack(void **state)
+static void test_filter_dictionary_attack_flag(void **state)
 {
 	struct policy_image image = like_keys();
 	struct account account = owning();
@@ -845,7 +845,7 @@ int main(void)
 		cmocka_unit_test(test_filter_nv_define_looks_into_the_public_area),
 		cmocka_unit_test(test_filter_evict_control),
 		cmocka_unit_test(test_filter_saved_sessions),
-		cmocka_unit_test(test_filter_dictionary_attack),
+		cmocka_unit_test(test_filter_dictionary_attack_flag),
 		cmocka_unit_test(test_filter_slots),
 		cmocka_unit_test(test_filter_sealed_data),
 		cmocka_unit_test(test_filter_slots_are_the_kernels),
