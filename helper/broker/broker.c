@@ -163,17 +163,24 @@ static bool broker_load_settings(struct broker *broker, char **ret_problem)
 	return true;
 }
 
+static bool broker_may_execute(const char *program, const char *option, char **ret_problem)
+{
+	if (access(program, X_OK) == 0)
+		return true;
+	*ret_problem = g_strdup_printf(
+		"cannot execute %s: %s (see %s)", program, g_strerror(errno), option);
+	return false;
+}
+
 static bool broker_start(struct broker *broker, char **ret_problem)
 {
 	const char *socket;
+	const char *managed;
 
 	if (!broker_load_settings(broker, ret_problem))
 		return false;
-	if (access(broker->options.relay, X_OK) < 0) {
-		*ret_problem = g_strdup_printf("cannot execute the relay %s: %s (see --relay)",
-			broker->options.relay, g_strerror(errno));
+	if (!broker_may_execute(broker->options.relay, "--relay", ret_problem))
 		return false;
-	}
 	broker->devices =
 		device_list_new(broker->options.tpm, broker_on_device_gone, broker, ret_problem);
 	if (!broker->devices)
@@ -181,12 +188,17 @@ static bool broker_start(struct broker *broker, char **ret_problem)
 	socket = device_list_socket(broker->devices);
 	if (socket)
 		broker->stream = stream_new(socket, STREAM_WAIT_MS);
+	managed = device_list_managed(broker->devices);
+	if (managed && !broker_may_execute(broker->options.rm, "--rm", ret_problem))
+		return false;
 	broker->account = account_new();
 	broker->authz = authz_new(broker->options.polkit);
 	broker->subuid = subuid_new();
 	broker->notify = notify_new(broker->options.notify_address);
+	if (managed)
+		broker->rm = rm_new(broker->options.rm, managed, &broker->config, broker->notify);
 	broker->sessions = session_list_new(broker->options.relay, broker->account, broker->notify,
-		broker->stream, broker_on_session_ended, broker);
+		broker->stream, broker->rm, broker_on_session_ended, broker);
 	return true;
 }
 
@@ -211,6 +223,7 @@ void broker_free(struct broker *broker)
 	g_object_unref(broker->reload_cancellable);
 	g_clear_handle_id(&broker->idle_timer, g_source_remove);
 	session_list_free(broker->sessions);
+	rm_free(broker->rm);
 	notify_free(broker->notify);
 	subuid_free(broker->subuid);
 	authz_free(broker->authz);

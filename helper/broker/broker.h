@@ -8,6 +8,7 @@
 #include "broker/device.h"
 #include "broker/notify.h"
 #include "broker/profile-set.h"
+#include "broker/rm.h"
 #include "broker/session.h"
 #include "broker/stream.h"
 #include "broker/subuid.h"
@@ -17,6 +18,7 @@
 struct broker_options {
 	const char *tpm;
 	const char *relay;
+	const char *rm;
 	struct config_paths paths;
 	bool polkit;
 	int idle_exit; /* seconds; 0: never */
@@ -30,7 +32,8 @@ struct broker {
 	struct account *account;
 	struct authz *authz;
 	struct device_list *devices;
-	struct stream *stream; /* NULL where TPMs are device nodes */
+	struct stream *stream; /* NULL but for a TPM behind a socket */
+	struct rm *rm;         /* NULL but for one behind a resource manager */
 	struct session_list *sessions;
 	struct subuid *subuid;
 	struct notify *notify;

@@ -7,6 +7,7 @@
 
 #include "broker/file.h"
 #include "broker/keyfile.h"
+#include "common/policy.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -26,6 +27,11 @@ static const struct {
 	{"Broker", "MaxUndecidedPerUser", offsetof(struct config, max_undecided_per_user), 1,
 		65536},
 	{"Broker", "RequestTimeoutSec", offsetof(struct config, request_timeout), 1, 3600},
+	{"ResourceManager", "MaxObjects", offsetof(struct config, rm_objects), POLICY_SLOTS,
+		POLICY_SLOTS_MAX},
+	{"ResourceManager", "MaxTpmSessions", offsetof(struct config, rm_sessions), POLICY_SLOTS,
+		POLICY_SLOTS_MAX},
+	{"ResourceManager", "CommandTimeoutSec", offsetof(struct config, rm_timeout), 1, 3600},
 	{"Session", "IdleTimeoutSec", offsetof(struct config, idle_timeout), 0, INT32_MAX},
 	{"Session", "MaxLifetimeSec", offsetof(struct config, max_lifetime), 0, INT32_MAX},
 };
@@ -38,6 +44,9 @@ struct config config_new(void)
 		.max_undecided = 64,
 		.max_undecided_per_user = 4,
 		.request_timeout = 5,
+		.rm_objects = 32,
+		.rm_sessions = 16,
+		.rm_timeout = 30,
 		.subuid_file = g_strdup("/etc/subuid"),
 	};
 }

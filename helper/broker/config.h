@@ -16,6 +16,9 @@ struct config {
 	char *subuid_file;
 	uint32_t idle_timeout; /* seconds; 0: none */
 	uint32_t max_lifetime; /* seconds; 0: none */
+	uint32_t rm_objects;   /* transient objects of one session, with tpmgate-rm */
+	uint32_t rm_sessions;  /* TPM sessions of one session, with tpmgate-rm */
+	uint32_t rm_timeout;   /* seconds for a command, with tpmgate-rm */
 	uint32_t pcrs;         /* what PCRs=configured of a profile stands for, bit by number */
 };
 

@@ -20,11 +20,11 @@
 #include <sys/stat.h>
 
 #define DEVICE_SUBSYSTEM "tpmrm"
-#define DEVICE_UNIX      "unix"
 
 struct device_list {
-	char *node;   /* --tpm /dev/X: this one only */
-	char *socket; /* --tpm unix:PATH */
+	char *node;    /* --tpm /dev/X: this one only */
+	char *socket;  /* --tpm unix:PATH */
+	char *managed; /* --tpm rm:... */
 	GPtrArray *devices;
 	device_gone gone;
 	void *context;
@@ -245,6 +245,17 @@ static void device_list_add_socket(struct device_list *list, const char *path)
 	g_ptr_array_add(list->devices, device);
 }
 
+/* SPEC is for tpmgate-rm. */
+static void device_list_add_managed(struct device_list *list, const char *spec)
+{
+	const char *path = g_str_has_prefix(spec, "unix:") ? spec + strlen("unix:") : spec;
+	struct device *device = device_new(DEVICE_RM, path, "TPM behind tpmgate-rm");
+
+	device->backend = POLICY_BACKEND_MANAGER;
+	list->managed = g_strdup(spec);
+	g_ptr_array_add(list->devices, device);
+}
+
 struct device_list *device_list_new(
 	const char *spec, device_gone gone, void *context, char **ret_problem)
 {
@@ -257,6 +268,9 @@ struct device_list *device_list_new(
 	if (g_str_has_prefix(spec, "unix:/") &&
 		strlen(spec) - 5 < sizeof((struct device *)0)->path) {
 		device_list_add_socket(list, spec + 5);
+	} else if ((g_str_has_prefix(spec, "rm:unix:/") || g_str_has_prefix(spec, "rm:tcti:")) &&
+		   strlen(spec) - 3 < sizeof((struct device *)0)->path) {
+		device_list_add_managed(list, spec + 3);
 	} else if (spec[0] == '\0' || g_str_has_prefix(spec, "/dev/")) {
 		list->node = spec[0] ? g_strdup(spec) : NULL;
 		list->udev = udev_new();
@@ -267,8 +281,8 @@ struct device_list *device_list_new(
 		valid = !list->node || device_list_add_node(list, ret_problem);
 	} else {
 		*ret_problem = g_strdup_printf(
-			"--tpm %s is neither a device node below /dev nor unix:/PATH with at most "
-			"%zu bytes",
+			"--tpm %s is neither a device node below /dev nor unix:/PATH, "
+			"rm:unix:/PATH or rm:tcti:NAME:CONF with at most %zu bytes",
 			spec, sizeof((struct device *)0)->path - 1);
 		valid = false;
 	}
@@ -289,12 +303,18 @@ void device_list_free(struct device_list *list)
 	g_ptr_array_unref(list->devices);
 	g_free(list->node);
 	g_free(list->socket);
+	g_free(list->managed);
 	g_free(list);
 }
 
 const char *device_list_socket(const struct device_list *list)
 {
 	return list->socket;
+}
+
+const char *device_list_managed(const struct device_list *list)
+{
+	return list->managed;
 }
 
 guint device_list_count(const struct device_list *list)

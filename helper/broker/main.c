@@ -21,6 +21,7 @@ struct arguments {
 	char *config;
 	char **profile_dirs;
 	char *relay;
+	char *rm;
 	int idle_exit; /* -1: not given */
 	gboolean no_polkit;
 	gboolean allow_root;
@@ -39,7 +40,8 @@ static bool main_parse(int argc, char **argv, struct arguments *arguments)
 		{"listen", 0, 0, G_OPTION_ARG_FILENAME, &arguments->listen,
 			"Listen at PATH, where there is no service manager", "PATH"},
 		{"tpm", 0, 0, G_OPTION_ARG_STRING, &arguments->tpm,
-			"/dev/tpmrmN, or unix:PATH for a software TPM (default: all that udev "
+			"/dev/tpmrmN, rm:unix:PATH or rm:tcti:NAME:CONF for a TPM without resource "
+			"manager, unix:PATH for one session at a time (default: all that udev "
 			"knows)",
 			"SPEC"},
 		{"config", 0, 0, G_OPTION_ARG_FILENAME, &arguments->config,
@@ -48,6 +50,8 @@ static bool main_parse(int argc, char **argv, struct arguments *arguments)
 			"Read profiles from DIR only; may be given several times", "DIR"},
 		{"relay", 0, 0, G_OPTION_ARG_FILENAME, &arguments->relay,
 			"Program that serves sessions", "PATH"},
+		{"rm", 0, 0, G_OPTION_ARG_FILENAME, &arguments->rm,
+			"Program that manages a TPM for many sessions", "PATH"},
 		{"idle-exit", 0, 0, G_OPTION_ARG_INT, &arguments->idle_exit,
 			"Exit after SECONDS without clients and sessions; 0: never (default: 60 if "
 			"started by its socket, else 0)",
@@ -86,6 +90,7 @@ static void main_free(struct arguments *arguments)
 	g_free(arguments->tpm);
 	g_free(arguments->config);
 	g_free(arguments->relay);
+	g_free(arguments->rm);
 	g_strfreev(arguments->profile_dirs);
 }
 
@@ -150,6 +155,7 @@ static bool main_start(struct program *program, const struct arguments *argument
 	struct broker_options options = {
 		.tpm = arguments->tpm ? arguments->tpm : "",
 		.relay = arguments->relay ? arguments->relay : TPMGATE_RELAY,
+		.rm = arguments->rm ? arguments->rm : TPMGATE_RM,
 		.paths = {.file = arguments->config,
 			.profile_dirs = (const char *const *)arguments->profile_dirs},
 		.polkit = !arguments->no_polkit,
@@ -166,7 +172,11 @@ static bool main_start(struct program *program, const struct arguments *argument
 	g_unsetenv("NOTIFY_SOCKET");
 	if (!main_listen(program, arguments, activation, ret_problem))
 		return false;
+	if (program->broker->rm)
+		rm_adopt(program->broker->rm, activation);
 	adopt_sessions(program->broker->sessions, activation);
+	if (program->broker->rm)
+		rm_settle(program->broker->rm);
 	return true;
 }
 

@@ -2,8 +2,8 @@
  * OPEN, from the names in the request to the descriptor in the reply:
  *
  *	resolve profiles and device, look at the limits
- *	  --> authorize --> (a TPM behind a socket: wait for it) --> open --> start a relay -->
- *reply | refused: look up the user's name for the advice --> reply
+ *	  --> authorize --> (a TPM behind a socket or a manager: wait for it) --> open --> start a
+ *relay --> reply | refused: look up the user's name for the advice --> reply
  *
  * Each arrow may take its time, and the client's hang-up ends all of it.
  */
@@ -24,7 +24,8 @@ struct open_work {
 	char names[sizeof((struct protocol_session *)0)->profiles];
 	struct permit_item items[POLICY_MAX];
 	struct device device; /* a copy: the list may change while somebody types a password */
-	struct stream_wait *wait;
+	struct stream_wait *stream_wait;
+	struct rm_wait *rm_wait;
 	struct session *session; /* that is being started */
 	struct name_lookup *lookup;
 	/* the refusal that waits for the user's name */
@@ -36,7 +37,8 @@ static void open_free(struct client *client)
 {
 	struct open_work *work = client->work;
 
-	stream_cancel(work->wait);
+	stream_cancel(work->stream_wait);
+	rm_cancel(work->rm_wait);
 	if (work->session)
 		session_abandon(work->session);
 	name_cancel(work->lookup);
@@ -91,12 +93,19 @@ static struct session_order open_order(const struct open_work *work, int tpm)
 		.facts = {.uid = client->identity.peer.uid, .pid = client->identity.peer.pid},
 		.image = policy_image_new(),
 		.tpm = tpm,
-		.holds_stream = work->device.backend == POLICY_BACKEND_STREAM,
+		.hold = {.backend = work->device.backend},
 	};
 
 	g_strlcpy(order.facts.profiles, work->names, sizeof order.facts.profiles);
 	g_strlcpy(order.facts.device, work->device.name, sizeof order.facts.device);
 	order.image.backend = (uint32_t)work->device.backend;
+	if (work->device.backend == POLICY_BACKEND_MANAGER) {
+		struct rm_lease lease = rm_lease(client->broker->rm);
+
+		order.hold.manager = lease.manager;
+		order.image.object_slots = lease.object_slots;
+		order.image.session_slots = lease.session_slots;
+	}
 	order.image.idle_seconds = config->idle_timeout;
 	order.image.lifetime_seconds = config->max_lifetime;
 	order.image.policy_count = (uint32_t)work->profile_count;
@@ -105,7 +114,7 @@ static struct session_order open_order(const struct open_work *work, int tpm)
 	return order;
 }
 
-/* TPM is an open descriptor of the device; for a stream, the stream is held. */
+/* TPM is an open descriptor of the device; a stream or manager is held. */
 static void open_start_session(struct open_work *work, int tpm)
 {
 	struct broker *broker = work->client->broker;
@@ -115,39 +124,57 @@ static void open_start_session(struct open_work *work, int tpm)
 	work->session = session_start(broker->sessions, &order, open_on_started, work, &problem);
 	if (work->session)
 		return;
-	if (order.holds_stream)
-		stream_release(broker->stream);
+	session_list_release(broker->sessions, &order.hold);
 	client_refuse(work->client, PROTOCOL_FAILED, "%s", problem);
 }
 
-static void open_on_stream(void *context, enum stream_result result, int fd, const char *problem)
+static void open_refuse_busy(struct open_work *work)
 {
-	struct open_work *work = context;
-	struct broker *broker = work->client->broker;
-	CLEANUP_FD int tpm = fd;
-
-	work->wait = NULL;
-	if (result == STREAM_GRANTED && !open_check_limits(work->client))
-		stream_release(broker->stream); /* others may have opened sessions meanwhile */
-	else if (result == STREAM_GRANTED)
-		open_start_session(work, tpm);
-	else if (result == STREAM_E_BUSY)
+	if (work->device.backend == POLICY_BACKEND_STREAM)
 		client_refuse(work->client, PROTOCOL_BUSY,
 			"the TPM at %s serves one session at a time and has had another one for %d "
 			"seconds; try again later",
 			work->device.path, STREAM_WAIT_MS / 1000);
 	else
+		client_refuse(work->client, PROTOCOL_BUSY,
+			"the TPM at %s was not ready within %d seconds; try again later",
+			work->device.path, STREAM_WAIT_MS / 1000);
+}
+
+/* The stream or the resource manager, which the session holds from here on. */
+static void open_on_tpm(void *context, enum stream_result result, int fd, const char *problem)
+{
+	struct open_work *work = context;
+	CLEANUP_FD int tpm = fd;
+
+	work->stream_wait = NULL;
+	work->rm_wait = NULL;
+	if (result == STREAM_E_BUSY) {
+		open_refuse_busy(work);
+	} else if (result != STREAM_GRANTED) {
 		client_refuse(work->client, PROTOCOL_NO_DEVICE,
 			"cannot reach the TPM at %s: %s; does it run?", work->device.path, problem);
+	} else if (open_check_limits(work->client)) {
+		open_start_session(work, tpm);
+	} else { /* others may have opened sessions meanwhile */
+		struct session_order order = open_order(work, tpm);
+
+		session_list_release(work->client->broker->sessions, &order.hold);
+	}
 }
 
 static void open_device(struct open_work *work)
 {
+	struct broker *broker = work->client->broker;
 	g_autofree char *problem = NULL;
 	int tpm;
 
 	if (work->device.backend == POLICY_BACKEND_STREAM) {
-		work->wait = stream_acquire(work->client->broker->stream, open_on_stream, work);
+		work->stream_wait = stream_acquire(broker->stream, open_on_tpm, work);
+		return;
+	}
+	if (work->device.backend == POLICY_BACKEND_MANAGER) {
+		work->rm_wait = rm_acquire(broker->rm, open_on_tpm, work);
 		return;
 	}
 

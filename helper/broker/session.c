@@ -9,6 +9,7 @@
  */
 #include "broker/session.h"
 
+#include "broker/device.h"
 #include "broker/fdstore.h"
 #include "broker/log.h"
 #include "broker/spawn.h"
@@ -20,11 +21,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
-
-#ifndef P_PIDFD
-#define P_PIDFD 3
-#endif
 
 #define SESSION_READY_MS  5000
 #define SESSION_REVOKE_MS 2000
@@ -40,7 +36,8 @@ struct session_list {
 	const char *relay;
 	struct account *account;
 	struct notify *notify;
-	struct stream *stream;
+	struct stream *stream; /* or NULL */
+	struct rm *rm;         /* or NULL */
 	session_ended ended;
 	void *context;
 	GPtrArray *sessions;
@@ -51,7 +48,7 @@ struct session {
 	struct session_list *list;
 	struct protocol_session facts;
 	enum session_state state;
-	bool holds_stream;
+	struct session_hold hold;
 	bool stored;
 	int account;
 	int pidfd;
@@ -71,7 +68,8 @@ struct waiter {
 };
 
 struct session_list *session_list_new(const char *relay, struct account *account,
-	struct notify *notify, struct stream *stream, session_ended ended, void *context)
+	struct notify *notify, struct stream *stream, struct rm *rm, session_ended ended,
+	void *context)
 {
 	struct session_list *list = g_new0(struct session_list, 1);
 
@@ -79,6 +77,7 @@ struct session_list *session_list_new(const char *relay, struct account *account
 	list->account = account;
 	list->notify = notify;
 	list->stream = stream;
+	list->rm = rm;
 	list->ended = ended;
 	list->context = context;
 	list->sessions = g_ptr_array_new();
@@ -105,6 +104,14 @@ void session_list_free(struct session_list *list)
 		session_free(g_ptr_array_index(list->sessions, i));
 	g_ptr_array_unref(list->sessions);
 	g_free(list);
+}
+
+void session_list_release(struct session_list *list, const struct session_hold *hold)
+{
+	if (hold->backend == POLICY_BACKEND_STREAM)
+		stream_release(list->stream);
+	else if (hold->backend == POLICY_BACKEND_MANAGER)
+		rm_release(list->rm, hold->manager);
 }
 
 static bool session_is_open(const struct session *session)
@@ -202,11 +209,10 @@ static void session_store(struct session *session, bool store)
 	session->stored = store;
 }
 
-static void session_release_stream(struct session *session)
+static void session_release_tpm(struct session *session)
 {
-	if (session->holds_stream)
-		stream_release(session->list->stream);
-	session->holds_stream = false;
+	session_list_release(session->list, &session->hold);
+	session->hold.backend = POLICY_BACKEND_INVALID;
 }
 
 static void session_tell_waiters(struct session *session)
@@ -221,30 +227,11 @@ static void session_tell_waiters(struct session *session)
 	}
 }
 
-/* How the relay ended; it is a child unless a broker before this one started it. */
-static char *session_reap(const struct session *session)
-{
-	siginfo_t info = {.si_pid = 0};
-
-	if (waitid((idtype_t)P_PIDFD, (id_t)session->pidfd, &info, WEXITED | WNOHANG) < 0 ||
-		info.si_pid == 0)
-		return NULL;
-	if (info.si_code == CLD_EXITED)
-		return info.si_status == 0
-			       ? NULL
-			       : g_strdup_printf("the relay failed with status %d", info.si_status);
-	if (info.si_status == SIGSYS)
-		return g_strdup("the relay was killed by seccomp (SIGSYS): it tried a system call "
-				"that it must not make");
-	return g_strdup_printf("the relay was killed by signal %d (%s)", info.si_status,
-		g_strsignal(info.si_status));
-}
-
 static void session_end(struct session *session)
 {
 	struct session_list *list = session->list;
 	struct log_about about = session_about(session);
-	g_autofree char *how = session_reap(session);
+	g_autofree char *how = spawn_reap(session->pidfd);
 	const char *problem = session->killed_because ? session->killed_because : how;
 
 	if (how && !session->killed_because)
@@ -252,7 +239,7 @@ static void session_end(struct session *session)
 	else
 		log_event(LOG_SESSION, G_LOG_LEVEL_MESSAGE, &about, "session ended");
 	session_store(session, false);
-	session_release_stream(session);
+	session_release_tpm(session);
 	account_remove_session(list->account, session->facts.uid);
 	g_ptr_array_remove(list->sessions, session);
 	if (session->started)
@@ -309,7 +296,7 @@ static void session_on_revoked(struct session *session)
 	session->state = SESSION_REVOKED;
 	log_event(LOG_SESSION, G_LOG_LEVEL_MESSAGE, &about, "session has given up the TPM");
 	session_store(session, false);
-	session_release_stream(session);
+	session_release_tpm(session);
 	session_tell_waiters(session);
 }
 
@@ -411,8 +398,9 @@ static int session_spawn(const struct session_list *list, const struct session_o
 
 	CLEANUP_FD int account = pair[0];
 	CLEANUP_FD int relay_account = pair[1];
-	struct spawn_fds fds = {.fds = {relay_client, order->tpm, image, relay_account, log}};
-	int r = spawn_relay(list->relay, &fds, ret_pidfd);
+	const char *const arguments[] = {list->relay, NULL};
+	const int fds[] = {relay_client, order->tpm, image, relay_account, log};
+	int r = spawn_program(arguments, fds, G_N_ELEMENTS(fds), ret_pidfd);
 
 	if (r < 0)
 		return r;
@@ -441,7 +429,7 @@ struct session *session_start(struct session_list *list, const struct session_or
 	}
 	session = session_new(list, &facts, SESSION_STARTING, account, pidfd);
 	session->client = client;
-	session->holds_stream = order->holds_stream;
+	session->hold = order->hold;
 	session->started = started;
 	session->context = context;
 	session->timer = g_timeout_add(SESSION_READY_MS, session_on_timeout, session);
@@ -454,6 +442,21 @@ void session_abandon(struct session *session)
 	session->started = NULL;
 	cleanup_close(&session->client);
 	session->client = -1;
+}
+
+/* What an adopted session on DEVICE has of a TPM that is not free for all. */
+static struct session_hold session_list_hold(struct session_list *list, const char *device)
+{
+	struct session_hold hold = {.backend = POLICY_BACKEND_INVALID};
+
+	if (list->stream && strcmp(device, DEVICE_UNIX) == 0) {
+		stream_hold(list->stream);
+		hold.backend = POLICY_BACKEND_STREAM;
+	} else if (list->rm && strcmp(device, DEVICE_RM) == 0) {
+		hold.manager = rm_hold(list->rm);
+		hold.backend = POLICY_BACKEND_MANAGER;
+	}
+	return hold;
 }
 
 bool session_adopt(
@@ -469,10 +472,7 @@ bool session_adopt(
 	}
 	session = session_new(list, facts, SESSION_RUNNING, account, pidfd);
 	session->stored = true;
-	if (list->stream && strcmp(facts->device, "unix") == 0) {
-		stream_hold(list->stream);
-		session->holds_stream = true;
-	}
+	session->hold = session_list_hold(list, facts->device);
 	about = session_about(session);
 	log_event(LOG_BROKER, G_LOG_LEVEL_MESSAGE, &about, "session taken over");
 	return true;

@@ -4,6 +4,7 @@
  */
 #include "broker/account.h"
 #include "broker/notify.h"
+#include "broker/rm.h"
 #include "broker/stream.h"
 #include "common/account-protocol.h"
 #include "common/policy.h"
@@ -18,9 +19,10 @@ struct session_list;
 /* A session was removed from the list. */
 typedef void (*session_ended)(void *context);
 
-/* STREAM is NULL where TPMs are device nodes. All arguments outlive the list. */
+/* STREAM and RM are NULL where TPMs are device nodes. All arguments outlive the list. */
 struct session_list *session_list_new(const char *relay, struct account *account,
-	struct notify *notify, struct stream *stream, session_ended ended, void *context);
+	struct notify *notify, struct stream *stream, struct rm *rm, session_ended ended,
+	void *context);
 /* Lets go of all sessions: without a store that holds their account sockets, they end. */
 void session_list_free(struct session_list *list);
 
@@ -34,12 +36,22 @@ void session_list_each(const struct session_list *list,
 struct session *session_list_find(const struct session_list *list, uint64_t number);
 const struct protocol_session *session_facts(const struct session *session);
 
+/* What a session has of a TPM that is not free for all: the stream, or a resource manager. */
+struct session_hold {
+	enum policy_backend
+		backend;  /* POLICY_BACKEND_STREAM, _MANAGER, or anything else: nothing */
+	unsigned manager; /* number of the resource manager */
+};
+
+/* Gives it back. */
+void session_list_release(struct session_list *list, const struct session_hold *hold);
+
 /* What a new session is to be. */
 struct session_order {
 	struct protocol_session facts; /* the list fills in `session` and `started` */
 	struct policy_image image;     /* the list fills in `session`, `uid` and `pid` */
 	int tpm;                       /* the caller's */
-	bool holds_stream; /* if the session starts, it releases the stream at its end */
+	struct session_hold hold;      /* if the session starts, it gives that back at its end */
 };
 
 /*

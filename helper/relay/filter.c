@@ -491,7 +491,7 @@ static struct filter_verdict check_slots(
 {
 	if (!tpm_command_returns_handle(command->info))
 		return allow();
-	if (command->info->code == TPM_CC_START_AUTH_SESSION)
+	if (tpm_command_makes_session(command))
 		return account_sessions_full(account)
 			       ? refuse("session-slots", TPM_RC_LAYER | TPM_RC_SESSION_MEMORY)
 			       : allow();

@@ -242,6 +242,13 @@ uint32_t tpm_command_parse(const uint8_t *bytes, size_t size, struct tpm_command
 	return code;
 }
 
+bool tpm_command_makes_session(const struct tpm_command *command)
+{
+	if (command->info->code == TPM_CC_CONTEXT_LOAD) /* of the handle that was saved */
+		return command->parameters[1].number >> 24 != TPM_HT_TRANSIENT;
+	return command->info->code == TPM_CC_START_AUTH_SESSION;
+}
+
 bool tpm_command_authorizes_hierarchy(const struct tpm_command *command)
 {
 	return command->handle_count > 0 && command->info->handles[0].role != TPM_ROLE_NONE &&

@@ -15,29 +15,34 @@
 #define TPM_ST_SESSIONS    0x8002u
 
 /* TPM_CC (section 6.5.2): those that the relay treats by name */
-#define TPM_CC_NV_DEFINE_SPACE     0x0000012au
-#define TPM_CC_EVICT_CONTROL       0x00000120u
-#define TPM_CC_HIERARCHY_CONTROL   0x00000121u
-#define TPM_CC_CREATE_PRIMARY      0x00000131u
-#define TPM_CC_SEQUENCE_COMPLETE   0x0000013eu
-#define TPM_CC_REWRAP              0x00000152u
-#define TPM_CC_CLEAR               0x00000126u
-#define TPM_CC_STARTUP             0x00000144u
-#define TPM_CC_CREATE              0x00000153u
-#define TPM_CC_LOAD                0x00000157u
-#define TPM_CC_HMAC_START          0x0000015bu
-#define TPM_CC_CONTEXT_LOAD        0x00000161u
-#define TPM_CC_CONTEXT_SAVE        0x00000162u
-#define TPM_CC_FLUSH_CONTEXT       0x00000165u
-#define TPM_CC_LOAD_EXTERNAL       0x00000167u
-#define TPM_CC_NV_READ_PUBLIC      0x00000169u
-#define TPM_CC_READ_PUBLIC         0x00000173u
-#define TPM_CC_START_AUTH_SESSION  0x00000176u
-#define TPM_CC_GET_CAPABILITY      0x0000017au
-#define TPM_CC_HASH                0x0000017du
-#define TPM_CC_HASH_SEQUENCE_START 0x00000186u
-#define TPM_CC_CREATE_LOADED       0x00000191u
-#define TPM_CC_NV_DEFINE_SPACE_2   0x0000019du
+#define TPM_CC_NV_DEFINE_SPACE       0x0000012au
+#define TPM_CC_EVICT_CONTROL         0x00000120u
+#define TPM_CC_HIERARCHY_CONTROL     0x00000121u
+#define TPM_CC_CREATE_PRIMARY        0x00000131u
+#define TPM_CC_SEQUENCE_COMPLETE     0x0000013eu
+#define TPM_CC_REWRAP                0x00000152u
+#define TPM_CC_CLEAR                 0x00000126u
+#define TPM_CC_CHANGE_EPS            0x00000124u
+#define TPM_CC_CHANGE_PPS            0x00000125u
+#define TPM_CC_INCREMENTAL_SELF_TEST 0x00000142u
+#define TPM_CC_SELF_TEST             0x00000143u
+#define TPM_CC_STARTUP               0x00000144u
+#define TPM_CC_CREATE                0x00000153u
+#define TPM_CC_LOAD                  0x00000157u
+#define TPM_CC_HMAC_START            0x0000015bu
+#define TPM_CC_CONTEXT_LOAD          0x00000161u
+#define TPM_CC_CONTEXT_SAVE          0x00000162u
+#define TPM_CC_FLUSH_CONTEXT         0x00000165u
+#define TPM_CC_LOAD_EXTERNAL         0x00000167u
+#define TPM_CC_NV_READ_PUBLIC        0x00000169u
+#define TPM_CC_READ_PUBLIC           0x00000173u
+#define TPM_CC_START_AUTH_SESSION    0x00000176u
+#define TPM_CC_GET_CAPABILITY        0x0000017au
+#define TPM_CC_GET_TEST_RESULT       0x0000017cu
+#define TPM_CC_HASH                  0x0000017du
+#define TPM_CC_HASH_SEQUENCE_START   0x00000186u
+#define TPM_CC_CREATE_LOADED         0x00000191u
+#define TPM_CC_NV_DEFINE_SPACE_2     0x0000019du
 
 /* TPM_RC (section 6.6); the relay's own refusals are in the resource manager's layer */
 #define TPM_RC_LAYER          0x000b0000u
@@ -59,11 +64,17 @@
 #define TPM_RC_BAD_AUTH       0x0a2u
 #define TPM_RC_P              0x040u /* format-one codes: about a parameter ... */
 #define TPM_RC_S              0x800u /* ... or a session; otherwise about a handle */
+#define TPM_RC_CONTEXT_GAP    0x901u
 #define TPM_RC_OBJECT_MEMORY  0x902u
 #define TPM_RC_SESSION_MEMORY 0x903u
+#define TPM_RC_MEMORY         0x904u
+#define TPM_RC_OBJECT_HANDLES 0x906u
+#define TPM_RC_YIELDED        0x908u
+#define TPM_RC_TESTING        0x90au
 #define TPM_RC_REFERENCE_H0   0x910u
 #define TPM_RC_REFERENCE_S0   0x918u
 #define TPM_RC_LOCKOUT        0x921u
+#define TPM_RC_RETRY          0x922u
 
 /* A format-one code about handle, parameter or session number INDEX, from 0. */
 static inline uint32_t tpm_rc_at(uint32_t code, unsigned index)

@@ -36,6 +36,7 @@ TPMGATE_USERS = GROUPS["tpmgate-users"][0]
 BROKER = BUILD + "/helper/broker/tpmgate-broker"
 BROKER_NO_PEERPIDFD = BUILD + "/helper/broker/tpmgate-broker-no-peerpidfd"
 RELAY = BUILD + "/helper/relay/tpmgate-relay"
+RM = BUILD + "/helper/rm/tpmgate-rm"
 CLI = BUILD + "/helper/cli/tpmgate"
 TCTI = BUILD + "/helper/tcti/libtss2-tcti-tpmgate.so.0"
 SOCKET = "/run/tpmgate/broker.sock"
@@ -271,7 +272,10 @@ def make_run_directory():
 
 
 class Broker:
-    """tpmgate-broker under the user tpmgate, with configuration and profiles of its own."""
+    """tpmgate-broker under the user tpmgate, with configuration and profiles of its own.
+
+    TPM is a Swtpm, which gets a resource manager, or what --tpm takes.
+    """
 
     count = 0
 
@@ -295,11 +299,11 @@ class Broker:
         make_run_directory()
         self.notify = NotifySocket()
         argv = [program, "--config", self.config, "--profiles-dir", self.profiles,
-                "--relay", relay, "--idle-exit", "0"]
+                "--relay", relay, "--rm", RM, "--idle-exit", "0"]
         if listen:
             argv += ["--listen", listen]
         if tpm is not None:
-            argv += ["--tpm", tpm if isinstance(tpm, str) else "unix:" + tpm.socket]
+            argv += ["--tpm", tpm if isinstance(tpm, str) else "rm:unix:" + tpm.socket]
         env = {"PATH": os.environ["PATH"], "NOTIFY_SOCKET": self.notify.path,
                "LANG": "C.UTF-8"}
         env.update(environment or {})
@@ -315,12 +319,16 @@ class Broker:
 
     def relays(self):
         """The pids of the relays that this broker started."""
-        return children(self.process.pid)
+        return [pid for pid in children(self.process.pid) if command_of(pid) == "tpmgate-relay"]
+
+    def managers(self):
+        """The pids of the resource managers that it started: at most one, or the next comes."""
+        return [pid for pid in children(self.process.pid) if command_of(pid) == "tpmgate-rm"]
 
     def stop(self, number=signal.SIGTERM):
-        relays = self.relays() if self.process.status is None else []
+        orphans = children(self.process.pid) if self.process.status is None else []
         status = self.process.stop(number)
-        for pid in relays:
+        for pid in orphans:
             finish_orphan(pid)
         return status
 
@@ -345,6 +353,14 @@ def status_of(pid):
     """/proc/PID/status as a dictionary."""
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
         return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+def command_of(pid):
+    """The name of PID's program, or nothing where it is gone."""
+    try:
+        return status_of(pid)["Name"]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def children(pid):

@@ -660,7 +660,14 @@ static void test_filter_slots(void **state)
 	assert_int_equal(filter_check(&image, &account, &load).code, 0x000b0902);
 	account.object_slots = 4;
 	assert_int_equal(filter_check(&image, &account, &load).kind, FILTER_ALLOW);
+	account.object_slots = 3;
+	load = make("ContextLoad", 0, 0, 0);
+	load.parameters[1].number = 0x02000009; /* a session needs no object's slot */
+	load.parameters[2].number = TPM_RH_NULL;
+	image.policies[0].flags |= POLICY_SAVED_SESSIONS;
+	assert_int_equal(filter_check(&image, &account, &load).kind, FILTER_ALLOW);
 	account.sessions[2] = 0x02000009;
+	assert_int_equal(filter_check(&image, &account, &load).code, 0x000b0903);
 	assert_int_equal(filter_check(&image, &account, &start).code, 0x000b0903);
 	account.session_slots = 4;
 	assert_int_equal(filter_check(&image, &account, &start).kind, FILTER_ALLOW);

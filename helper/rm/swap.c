@@ -1,0 +1,621 @@
+#include "rm/swap.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define FLUSH_ROUNDS 64 /* a TPM that always has more to tell is not believed for ever */
+
+/* Executes a command of CODE with PARAMETERS; BODY is good until the next one. */
+static int run(struct swap *swap, uint32_t code, struct cursor parameters, bool make_room,
+	uint32_t *ret_code, struct cursor *ret_body)
+{
+	uint8_t command[TPM_MESSAGE_MAX];
+	uint8_t *response = make_room ? swap->waiting : swap->making;
+	struct writer writer = writer_new(command, sizeof command);
+	struct tpm_header header;
+	struct cursor skipped;
+	size_t size;
+	int r;
+
+	writer_u16(&writer, TPM_ST_NO_SESSIONS);
+	writer_u32(&writer, (uint32_t)(TPM_HEADER_SIZE + parameters.left));
+	writer_u32(&writer, code);
+	writer_bytes(&writer, parameters.next, parameters.left);
+	if (writer.overflowed)
+		return -EINVAL;
+	r = make_room ? swap_execute(swap, command, writer.used, response, &size)
+		      : backend_execute(swap->backend, command, writer.used, response, &size);
+	if (r < 0)
+		return r;
+	*ret_body = cursor_new(response, size);
+	if (tpm_header_parse(response, size, &header) < 0 ||
+		cursor_bytes(ret_body, TPM_HEADER_SIZE, &skipped) < 0)
+		return -EBADMSG;
+	*ret_code = header.code;
+	return 0;
+}
+
+static int run_on_handle(struct swap *swap, uint32_t code, uint32_t handle, uint32_t *ret_code,
+	struct cursor *ret_body)
+{
+	uint8_t bytes[sizeof handle];
+	struct writer writer = writer_new(bytes, sizeof bytes);
+
+	writer_u32(&writer, handle);
+	return run(swap, code, cursor_new(bytes, sizeof bytes), false, ret_code, ret_body);
+}
+
+int swap_flush(struct swap *swap, uint32_t handle, uint32_t *ret_code)
+{
+	struct cursor body;
+	uint32_t code;
+
+	return run_on_handle(
+		swap, TPM_CC_FLUSH_CONTEXT, handle, ret_code ? ret_code : &code, &body);
+}
+
+/* Saves HANDLE into CONTEXT. *ret_size is 0 where the TPM answers with another *ret_code. */
+static int save(struct swap *swap, uint32_t handle, uint8_t *context, size_t *ret_size,
+	uint64_t *ret_number, uint32_t *ret_code)
+{
+	struct cursor body;
+	struct cursor number;
+	int r = run_on_handle(swap, TPM_CC_CONTEXT_SAVE, handle, ret_code, &body);
+
+	*ret_size = 0;
+	if (r < 0 || *ret_code != TPM_RC_SUCCESS)
+		return r;
+	number = body;
+	if (cursor_u64(&number, ret_number) < 0)
+		return -EBADMSG;
+	memcpy(context, body.next, body.left);
+	*ret_size = body.left;
+	return 0;
+}
+
+/* Loads a context. *ret_handle is 0 where the TPM answers with another *ret_code. */
+static int load(struct swap *swap, const uint8_t *context, size_t size, bool make_room,
+	uint32_t *ret_handle, uint32_t *ret_code)
+{
+	struct cursor body;
+	uint32_t handle = 0;
+	int r = run(
+		swap, TPM_CC_CONTEXT_LOAD, cursor_new(context, size), make_room, ret_code, &body);
+
+	if (r == 0 && *ret_code == TPM_RC_SUCCESS && cursor_u32(&body, &handle) < 0)
+		return -EBADMSG;
+	if (r == 0)
+		*ret_handle = handle;
+	return r;
+}
+
+/* ---- records ---- */
+
+bool swap_holds_session(const struct swap *swap, uint32_t handle)
+{
+	for (unsigned i = 0; i < swap->space_count; i++)
+		if (swap->spaces[i].taken && space_session(&swap->spaces[i], handle))
+			return true;
+	return false;
+}
+
+static uint8_t *orphan_original(struct swap *swap, const struct swap_orphan *orphan)
+{
+	return swap->orphan_memory + (size_t)(orphan - swap->orphans) * 2 * SPACE_CONTEXT_SIZE;
+}
+
+static uint8_t *orphan_renewed(struct swap *swap, const struct swap_orphan *orphan)
+{
+	return orphan_original(swap, orphan) + SPACE_CONTEXT_SIZE;
+}
+
+static struct swap_orphan *orphan_find(struct swap *swap, uint32_t handle)
+{
+	for (unsigned i = 0; i < SWAP_ORPHANS; i++)
+		if (swap->orphans[i].handle == handle)
+			return &swap->orphans[i];
+	return NULL;
+}
+
+void swap_add_orphan(struct swap *swap, uint32_t handle, struct cursor context)
+{
+	struct swap_orphan *orphan = orphan_find(swap, 0);
+	struct cursor cursor = context;
+	uint64_t number;
+
+	/* without a copy it cannot be renewed, and is flushed when it blocks */
+	if (!orphan || context.left > SPACE_CONTEXT_SIZE || cursor_u64(&cursor, &number) < 0)
+		return;
+	*orphan =
+		(struct swap_orphan){.handle = handle, .number = number, .original = context.left};
+	memcpy(orphan_original(swap, orphan), context.next, context.left);
+}
+
+struct cursor swap_renewed_context(struct swap *swap, struct cursor context)
+{
+	for (unsigned i = 0; i < SWAP_ORPHANS; i++) {
+		const struct swap_orphan *orphan = &swap->orphans[i];
+
+		if (orphan->handle != 0 && orphan->renewed > 0 &&
+			orphan->original == context.left &&
+			memcmp(orphan_original(swap, orphan), context.next, context.left) == 0)
+			return cursor_new(orphan_renewed(swap, orphan), orphan->renewed);
+	}
+	return cursor_new(NULL, 0);
+}
+
+void swap_forget(struct swap *swap, uint32_t real)
+{
+	struct swap_orphan *orphan = real != 0 ? orphan_find(swap, real) : NULL;
+
+	if (orphan)
+		*orphan = (struct swap_orphan){0};
+	for (unsigned i = 0; real != 0 && i < swap->space_count; i++) {
+		struct space *space = &swap->spaces[i];
+		struct space_session *session = space->taken ? space_session(space, real) : NULL;
+
+		if (session)
+			*session = (struct space_session){0};
+		for (unsigned j = 0; space->taken && j < space->object_slots; j++)
+			if (space->objects[j].real == real)
+				space->objects[j].real = 0;
+	}
+}
+
+void swap_forget_all(struct swap *swap)
+{
+	memset(swap->orphans, 0, sizeof swap->orphans);
+	for (unsigned i = 0; i < swap->space_count; i++) {
+		struct space *space = &swap->spaces[i];
+
+		if (!space->taken)
+			continue;
+		memset(space->sessions, 0, sizeof space->sessions);
+		for (unsigned j = 0; j < space->object_slots; j++) {
+			space->objects[j].real = 0;
+			space->objects[j].saved = 0;
+		}
+	}
+}
+
+/* ---- out of the TPM ---- */
+
+/* What was used longest ago, of the loaded objects that the current command does not need. */
+static struct space_object *oldest_object(struct swap *swap, struct space **ret_space)
+{
+	struct space_object *oldest = NULL;
+
+	for (unsigned i = 0; i < swap->space_count; i++) {
+		struct space *space = &swap->spaces[i];
+
+		for (unsigned j = 0; space->taken && j < space->object_slots; j++) {
+			struct space_object *object = &space->objects[j];
+
+			if (object->real == 0 || object->used == swap->clock ||
+				(oldest && object->used >= oldest->used))
+				continue;
+			oldest = object;
+			*ret_space = space;
+		}
+	}
+	return oldest;
+}
+
+/* Returns 1 where there is more room now, 0 where there is not. */
+static int evict_object(struct swap *swap)
+{
+	struct space *space = NULL;
+	struct space_object *object = oldest_object(swap, &space);
+	uint64_t number;
+	uint32_t real;
+	uint32_t code;
+	int r = 0;
+
+	if (!object)
+		return 0;
+	real = object->real;
+	if (object->saved == 0)
+		r = save(swap, real, space_object_context(space, object), &object->saved, &number,
+			&code);
+	if (r < 0)
+		return r;
+	if (object->saved == 0 && code != TPM_RC_REFERENCE_H0)
+		return 0;
+	object->real = 0;
+	r = object->saved > 0 ? swap_flush(swap, real, NULL) : 0;
+	return r < 0 ? r : 1;
+}
+
+static struct space_session *oldest_session(struct swap *swap, bool saved, struct space **ret_space)
+{
+	struct space_session *oldest = NULL;
+
+	for (unsigned i = 0; i < swap->space_count; i++) {
+		struct space *space = &swap->spaces[i];
+
+		for (unsigned j = 0; space->taken && j < space->session_slots; j++) {
+			struct space_session *session = &space->sessions[j];
+
+			if (session->handle == 0 || (session->saved > 0) != saved)
+				continue;
+			if (!saved && session->used == swap->clock)
+				continue;
+			if (oldest && (saved ? session->number >= oldest->number
+					     : session->used >= oldest->used))
+				continue;
+			oldest = session;
+			*ret_space = space;
+		}
+	}
+	return oldest;
+}
+
+static struct swap_orphan *oldest_orphan(struct swap *swap)
+{
+	struct swap_orphan *oldest = NULL;
+
+	for (unsigned i = 0; i < SWAP_ORPHANS; i++)
+		if (swap->orphans[i].handle != 0 &&
+			(!oldest || swap->orphans[i].number < oldest->number))
+			oldest = &swap->orphans[i];
+	return oldest;
+}
+
+int swap_ask_handles(
+	struct swap *swap, uint32_t property, struct cursor *ret_handles, bool *ret_more)
+{
+	uint8_t bytes[3 * sizeof(uint32_t)];
+	struct writer writer = writer_new(bytes, sizeof bytes);
+	struct cursor body;
+	uint32_t code;
+	int r;
+
+	writer_u32(&writer, TPM_CAP_HANDLES);
+	writer_u32(&writer, property);
+	writer_u32(&writer, TPM_CAP_MAX_HANDLES);
+	r = run(swap, TPM_CC_GET_CAPABILITY, cursor_new(bytes, writer.used), false, &code, &body);
+	*ret_more = false;
+	*ret_handles = cursor_new(NULL, 0);
+	if (r < 0 || code != TPM_RC_SUCCESS)
+		return r;
+	return tpm_handles_parse(body, ret_handles, ret_more);
+}
+
+/* Flushes the handles of KIND; where UNKNOWN, those only of which there is no record. */
+static int flush_kind(struct swap *swap, uint32_t kind, bool unknown)
+{
+	bool more = true;
+
+	for (int round = 0; more && round < FLUSH_ROUNDS; round++) {
+		uint8_t bytes[TPM_CAP_MAX_HANDLES * sizeof(uint32_t)];
+		struct cursor handles;
+		uint32_t handle;
+		int r = swap_ask_handles(swap, kind << 24, &handles, &more);
+
+		if (r < 0)
+			return r;
+		memcpy(bytes, handles.left > 0 ? handles.next : bytes, handles.left);
+		handles.next = bytes;
+		while (r == 0 && cursor_u32(&handles, &handle) == 0)
+			if (!unknown ||
+				(!swap_holds_session(swap, handle) && !orphan_find(swap, handle)))
+				r = swap_flush(swap, handle, NULL);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* A saved session, whoever holds it. */
+struct saved {
+	struct space_session *session; /* of a space, or NULL */
+	struct swap_orphan *orphan;    /* or of somebody outside */
+	uint8_t *context;              /* that holds now, and is replaced by a newer one */
+	size_t *size;
+	uint64_t *number;
+};
+
+static bool oldest_saved(struct swap *swap, struct saved *ret_saved)
+{
+	struct space *space = NULL;
+	struct space_session *session = oldest_session(swap, true, &space);
+	struct swap_orphan *orphan = oldest_orphan(swap);
+
+	if (session && (!orphan || session->number < orphan->number)) {
+		*ret_saved = (struct saved){.session = session,
+			.context = space_session_context(space, session),
+			.size = &session->saved,
+			.number = &session->number};
+		return true;
+	}
+	if (!orphan)
+		return false;
+	if (orphan->renewed == 0) {
+		memcpy(orphan_renewed(swap, orphan), orphan_original(swap, orphan),
+			orphan->original);
+		orphan->renewed = orphan->original;
+	}
+	*ret_saved = (struct saved){.orphan = orphan,
+		.context = orphan_renewed(swap, orphan),
+		.size = &orphan->renewed,
+		.number = &orphan->number};
+	return true;
+}
+
+static void forget_saved(const struct saved *saved)
+{
+	if (saved->session)
+		*saved->session = (struct space_session){0};
+	if (saved->orphan)
+		*saved->orphan = (struct swap_orphan){0};
+}
+
+/* One that somebody saved in the time of an earlier manager cannot be loaded here. */
+static int flush_unknown(struct swap *swap)
+{
+	return flush_kind(swap, TPM_HT_POLICY_SESSION, true);
+}
+
+/*
+ * The session that was saved longest ago keeps all others from being saved (TPM_RC_CONTEXT_GAP):
+ * it is loaded and saved again, which makes it the youngest. The TPM keeps a slot free for that.
+ * Where it is one that nobody here knows, it is flushed. Returns 1 where that may have helped, or a
+ * negative errno.
+ */
+static int close_gap(struct swap *swap)
+{
+	struct saved saved;
+	uint32_t handle;
+	uint32_t code = TPM_RC_CONTEXT_GAP;
+	int r = 0;
+
+	if (oldest_saved(swap, &saved)) {
+		r = load(swap, saved.context, *saved.size, false, &handle, &code);
+		if (r == 0 && code == TPM_RC_SUCCESS)
+			r = save(swap, handle, saved.context, saved.size, saved.number, &code);
+		else if (r == 0 && code != TPM_RC_CONTEXT_GAP)
+			forget_saved(&saved); /* flushed past the manager, or the TPM was reset */
+		if (r == 0 && *saved.size == 0 && saved.orphan) {
+			/* loaded, and not to be saved: its holder has lost it */
+			forget_saved(&saved);
+			r = swap_flush(swap, handle, NULL);
+		}
+	}
+	if (r == 0 && code == TPM_RC_CONTEXT_GAP)
+		r = flush_unknown(swap);
+	return r < 0 ? r : 1;
+}
+
+static int evict_session(struct swap *swap)
+{
+	struct space *space = NULL;
+	struct space_session *session = oldest_session(swap, false, &space);
+	uint32_t code = TPM_RC_CONTEXT_GAP;
+	int r = 0;
+
+	if (!session)
+		return 0;
+	for (int i = 0; code == TPM_RC_CONTEXT_GAP && i < SWAP_ORPHANS; i++) {
+		if (i > 0)
+			r = close_gap(swap);
+		if (r >= 0)
+			r = save(swap, session->handle, space_session_context(space, session),
+				&session->saved, &session->number, &code);
+		if (r < 0)
+			return r;
+	}
+	if (code == TPM_RC_REFERENCE_H0)
+		*session = (struct space_session){0};
+	return code == TPM_RC_SUCCESS || code == TPM_RC_REFERENCE_H0;
+}
+
+/* Returns 1 where the command that got CODE may succeed now, 0 where it will not. */
+static int make_room(struct swap *swap, uint32_t code)
+{
+	int r;
+
+	switch (code) {
+	case TPM_RC_OBJECT_MEMORY:
+	case TPM_RC_OBJECT_HANDLES:
+		return evict_object(swap);
+	case TPM_RC_SESSION_MEMORY:
+		return evict_session(swap);
+	case TPM_RC_MEMORY:
+		r = evict_object(swap);
+		return r == 0 ? evict_session(swap) : r;
+	case TPM_RC_CONTEXT_GAP:
+		return close_gap(swap);
+	default:
+		return 0;
+	}
+}
+
+int swap_execute(struct swap *swap, const uint8_t *command, size_t size,
+	uint8_t response[TPM_MESSAGE_MAX], size_t *ret_size)
+{
+	/* each round makes room by one; there is no more to be had than this */
+	for (unsigned i = 0; i < 2 * SWAP_ORPHANS; i++) {
+		struct tpm_header header;
+		int r = backend_execute(swap->backend, command, size, response, ret_size);
+
+		if (r == 0)
+			r = tpm_header_parse(response, *ret_size, &header);
+		if (r == 0)
+			r = make_room(swap, header.code);
+		if (r <= 0)
+			return r;
+	}
+	return 0;
+}
+
+/* ---- into the TPM ---- */
+
+/* Whether CODE, about a context that was good once, says that the TPM will never take it again. */
+static bool is_lost(uint32_t code)
+{
+	return code & 0x80 || (code >= TPM_RC_REFERENCE_H0 && code < TPM_RC_REFERENCE_S0);
+}
+
+static int load_object(
+	struct swap *swap, struct space *space, struct space_object *object, uint32_t *ret_code)
+{
+	uint32_t real = 0;
+	int r = 0;
+
+	*ret_code = TPM_RC_HANDLE; /* of one that has no context */
+	if (object->saved > 0)
+		r = load(swap, space_object_context(space, object), object->saved, true, &real,
+			ret_code);
+	if (r < 0 || *ret_code != TPM_RC_SUCCESS)
+		return r;
+	if (real >> 24 != TPM_HT_TRANSIENT)
+		return -EBADMSG;
+	swap_forget(swap, real);
+	object->real = real;
+	return 0;
+}
+
+static int load_session(
+	struct swap *swap, struct space *space, struct space_session *session, uint32_t *ret_code)
+{
+	uint32_t handle = 0;
+	int r = load(swap, space_session_context(space, session), session->saved, true, &handle,
+		ret_code);
+
+	if (r < 0 || *ret_code != TPM_RC_SUCCESS)
+		return r;
+	if (handle != session->handle)
+		return -EBADMSG;
+	session->saved = 0;
+	return 0;
+}
+
+/* What the current command needs must not make room for itself. */
+static void stamp(struct swap *swap, struct space *space, uint32_t handle)
+{
+	struct space_object *object = space_object(space, handle);
+	struct space_session *session = space_session(space, handle);
+
+	if (object)
+		object->used = swap->clock;
+	if (session)
+		session->used = swap->clock;
+}
+
+/* Loads HANDLE, where it is one of SPACE that is not loaded; else there is nothing to do. */
+static int load_handle(
+	struct swap *swap, struct space *space, uint32_t handle, uint32_t lost, uint32_t *ret_code)
+{
+	struct space_object *object = space_object(space, handle);
+	struct space_session *session = space_session(space, handle);
+	int r = 0;
+
+	*ret_code = TPM_RC_SUCCESS;
+	if (object && object->real == 0)
+		r = load_object(swap, space, object, ret_code);
+	else if (session && session->saved > 0)
+		r = load_session(swap, space, session, ret_code);
+	if (r == 0 && is_lost(*ret_code)) {
+		*ret_code = TPM_RC_LAYER | lost;
+		if (object)
+			*object = (struct space_object){0};
+		if (session)
+			*session = (struct space_session){0};
+	}
+	if (r == 0 && *ret_code == TPM_RC_SUCCESS && object && object->sequence)
+		object->saved = 0; /* the command will change it */
+	return r;
+}
+
+int swap_in(struct swap *swap, struct space *space, const struct tpm_command *command,
+	uint32_t *ret_code)
+{
+	uint32_t code = TPM_RC_SUCCESS;
+	int r = 0;
+
+	swap->clock++;
+	for (unsigned i = 0; i < command->handle_count; i++)
+		stamp(swap, space, command->handles[i]);
+	for (unsigned i = 0; i < command->authorization_count; i++)
+		stamp(swap, space, command->authorizations[i].handle);
+	for (unsigned i = 0; r == 0 && code == TPM_RC_SUCCESS && i < command->handle_count; i++)
+		r = load_handle(swap, space, command->handles[i], TPM_RC_REFERENCE_H0 + i, &code);
+	for (unsigned i = 0; r == 0 && code == TPM_RC_SUCCESS && i < command->authorization_count;
+		i++)
+		r = load_handle(swap, space, command->authorizations[i].handle,
+			TPM_RC_REFERENCE_S0 + i, &code);
+	*ret_code = code;
+	return r;
+}
+
+/* ---- at the ends ---- */
+
+int swap_flush_space(struct swap *swap, struct space *space)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < space->object_slots; i++)
+		if (space->objects[i].real != 0)
+			r = swap_flush(swap, space->objects[i].real, NULL);
+	for (unsigned i = 0; r == 0 && i < space->session_slots; i++)
+		if (space->sessions[i].handle != 0)
+			r = swap_flush(swap, space->sessions[i].handle, NULL);
+	space->taken = false;
+	return r;
+}
+
+int swap_check_objects(struct swap *swap)
+{
+	struct cursor handles;
+	bool more;
+	int r = swap_ask_handles(swap, TPM_HT_TRANSIENT << 24, &handles, &more);
+
+	for (unsigned i = 0; r == 0 && i < swap->space_count; i++) {
+		struct space *space = &swap->spaces[i];
+
+		for (unsigned j = 0; space->taken && j < space->object_slots; j++) {
+			struct cursor rest = handles;
+			uint32_t handle = 0;
+			bool there = space->objects[j].real == 0;
+
+			while (!there && cursor_u32(&rest, &handle) == 0)
+				there = handle == space->objects[j].real;
+			if (!there)
+				space->objects[j].real = 0;
+		}
+	}
+	return r;
+}
+
+int swap_flush_all(struct swap *swap, bool saved)
+{
+	int r = flush_kind(swap, TPM_HT_TRANSIENT, false);
+
+	if (r == 0)
+		r = flush_kind(swap, TPM_HT_HMAC_SESSION, false);
+	if (r == 0 && saved)
+		r = flush_kind(swap, TPM_HT_POLICY_SESSION, false);
+	return r;
+}
+
+int swap_flush_renewed(struct swap *swap)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < SWAP_ORPHANS; i++)
+		if (swap->orphans[i].handle != 0 && swap->orphans[i].renewed > 0)
+			r = swap_flush(swap, swap->orphans[i].handle, NULL);
+	return r;
+}
+
+int swap_startup(struct swap *swap)
+{
+	static const uint8_t clear[] = {0, 0}; /* TPM_SU_CLEAR */
+	struct cursor body;
+	uint32_t code;
+	int r = run(swap, TPM_CC_STARTUP, cursor_new(clear, sizeof clear), false, &code, &body);
+
+	if (r == 0 && code != TPM_RC_SUCCESS && code != TPM_RC_INITIALIZE)
+		return -EPROTO;
+	return r;
+}

@@ -1,0 +1,91 @@
+#pragma once
+/*
+ * Which objects and sessions are in the TPM at the moment. It has room for a few of each; what a
+ * command needs is loaded before it, and what was used longest ago makes room when the TPM asks for
+ * it. An object's context stays good when it is loaded, so that most objects are saved only once; a
+ * session's is good for one load.
+ *
+ * All functions return a negative errno where the TPM is lost, with all that was in it.
+ */
+#include "relay/tpm-command.h"
+#include "rm/backend.h"
+#include "rm/space.h"
+
+/*
+ * A TPM session that its owner has saved: it belongs to whoever holds the context. It blocks
+ * everybody when it gets too old (TPM_RC_CONTEXT_GAP), so that a copy is kept to renew it by.
+ */
+struct swap_orphan {
+	uint32_t handle; /* 0: the slot is free */
+	uint64_t number; /* as in struct space_session */
+	size_t original; /* bytes of the context that was given away */
+	size_t renewed;  /* bytes of the one that holds now; 0: the original does */
+};
+
+#define SWAP_ORPHANS 64 /* active sessions of a TPM, as a rule (TPM_PT_ACTIVE_SESSIONS_MAX) */
+
+struct swap {
+	struct backend *backend;
+	uint64_t clock; /* commands executed; what has this as `used` stays loaded */
+	struct space *spaces;
+	unsigned space_count;
+	struct swap_orphan orphans[SWAP_ORPHANS];
+	uint8_t *orphan_memory; /* two contexts for each */
+	/* responses to its own commands: those that make room, and those that room is made for */
+	uint8_t making[TPM_MESSAGE_MAX];
+	uint8_t waiting[TPM_MESSAGE_MAX];
+};
+
+/* Bytes of memory for orphans. */
+#define SWAP_ORPHAN_MEMORY ((size_t)SWAP_ORPHANS * 2 * SPACE_CONTEXT_SIZE)
+
+/*
+ * Loads what COMMAND names, all of it of SPACE. *ret_code is TPM_RC_SUCCESS, or the response code
+ * for the caller where something is lost or does not fit.
+ */
+int swap_in(struct swap *swap, struct space *space, const struct tpm_command *command,
+	uint32_t *ret_code);
+
+/* Executes SIZE bytes of a command, making room as long as that helps. */
+int swap_execute(struct swap *swap, const uint8_t *command, size_t size,
+	uint8_t response[TPM_MESSAGE_MAX], size_t *ret_size);
+
+/* The TPM has just given out the handle REAL: no record of before means the same thing. */
+void swap_forget(struct swap *swap, uint32_t real);
+
+/* Everything is gone, as after a reset of the TPM: objects and sessions are lost. */
+void swap_forget_all(struct swap *swap);
+
+/* Flushes HANDLE, a real one. RET_CODE, what the TPM answers, may be NULL: gone is gone. */
+int swap_flush(struct swap *swap, uint32_t handle, uint32_t *ret_code);
+
+/* Flushes all that SPACE has in the TPM, and empties it. */
+int swap_flush_space(struct swap *swap, struct space *space);
+
+/* Forgets the loaded objects that the TPM does not have any more. */
+int swap_check_objects(struct swap *swap);
+
+/* Flushes all loaded objects and sessions; where SAVED, the saved sessions too. */
+int swap_flush_all(struct swap *swap, bool saved);
+
+/* Flushes the orphans whose holders have contexts that the TPM does not take any more. */
+int swap_flush_renewed(struct swap *swap);
+
+/* Whether a space holds the session HANDLE. */
+bool swap_holds_session(const struct swap *swap, uint32_t handle);
+
+/* Reads the TPM's handles from PROPERTY on, one answer of at most TPM_CAP_MAX_HANDLES. */
+int swap_ask_handles(
+	struct swap *swap, uint32_t property, struct cursor *ret_handles, bool *ret_more);
+
+/* Keeps a copy of the context that ContextSave gave out for the session HANDLE. */
+void swap_add_orphan(struct swap *swap, uint32_t handle, struct cursor context);
+
+/*
+ * The context to load in place of CONTEXT, which somebody wants to load: the renewed one, or an
+ * empty cursor where the original is good.
+ */
+struct cursor swap_renewed_context(struct swap *swap, struct cursor context);
+
+/* Starts the TPM, if nobody has. Part 3, section 9.3. */
+int swap_startup(struct swap *swap);
