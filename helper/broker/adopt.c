@@ -1,6 +1,7 @@
 /*
  * Trusts the service manager to hand back what it was given, and checks all the same: a session is
- * its account socket and its pidfd, under names that say the same.
+ * its account socket and its pidfd, under names that say the same; a manager its control socket and
+ * pidfd.
  */
 #include "broker/adopt.h"
 
@@ -14,7 +15,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static bool adopt_is_account(int fd)
+/* Account and control sockets are of one kind. */
+static bool adopt_is_socket(int fd)
 {
 	int domain;
 	int type;
@@ -65,10 +67,34 @@ void adopt_sessions(struct session_list *list, struct activation *activation)
 		if (fdstore_decode(activation->fds[i].name, &facts) != FDSTORE_ACCOUNT)
 			continue;
 		pidfd = adopt_find_pidfd(activation, &facts);
-		if (pidfd < 0 || !adopt_is_account(activation->fds[i].fd) ||
+		if (pidfd < 0 || !adopt_is_socket(activation->fds[i].fd) ||
 			!adopt_is_pidfd(activation->fds[pidfd].fd))
 			continue;
 		session_adopt(list, &facts, adopt_take(&activation->fds[i]),
 			adopt_take(&activation->fds[pidfd]));
 	}
+}
+
+/* The first descriptor of KIND; its index, or -1. */
+static ssize_t adopt_find_rm(
+	const struct activation *activation, enum fdstore_kind kind, struct rm_lease *ret_lease)
+{
+	for (size_t i = 0; i < activation->count; i++)
+		if (activation->fds[i].fd >= 0 &&
+			fdstore_decode_rm(activation->fds[i].name, ret_lease) == kind)
+			return (ssize_t)i;
+	return -1;
+}
+
+void adopt_manager(struct rm *rm, struct activation *activation)
+{
+	struct rm_lease lease;
+	ssize_t pidfd = adopt_find_rm(activation, FDSTORE_RM_PIDFD, &lease);
+	ssize_t control = adopt_find_rm(activation, FDSTORE_RM_CONTROL, &lease);
+
+	if (pidfd < 0 || control < 0 || !adopt_is_socket(activation->fds[control].fd) ||
+		!adopt_is_pidfd(activation->fds[pidfd].fd))
+		return;
+	rm_adopt(rm, &lease, adopt_take(&activation->fds[control]),
+		adopt_take(&activation->fds[pidfd]));
 }

@@ -10,3 +10,6 @@
  * like one and is none.
  */
 void adopt_sessions(struct session_list *list, struct activation *activation);
+
+/* The same for the resource manager; before its sessions. */
+void adopt_manager(struct rm *rm, struct activation *activation);

@@ -1,5 +1,7 @@
 #include "broker/fdstore.h"
 
+#include "common/policy.h"
+
 #include <errno.h>
 #include <glib.h>
 #include <inttypes.h>
@@ -66,4 +68,37 @@ enum fdstore_kind fdstore_decode(const char *name, struct protocol_session *ret_
 		return FDSTORE_NONE;
 	*ret_session = session;
 	return kind;
+}
+
+void fdstore_encode_rm(
+	enum fdstore_kind kind, const struct rm_lease *lease, char ret_name[FDSTORE_NAME_SIZE])
+{
+	snprintf(ret_name, FDSTORE_NAME_SIZE, FDSTORE_PREFIX "%c,%x,%x",
+		kind == FDSTORE_RM_CONTROL ? 'm' : 'q', lease->object_slots, lease->session_slots);
+}
+
+enum fdstore_kind fdstore_decode_rm(const char *name, struct rm_lease *ret_lease)
+{
+	static const enum fdstore_kind kinds[] = {FDSTORE_RM_CONTROL, FDSTORE_RM_PIDFD};
+	g_auto(GStrv) parts = g_strsplit(name, ",", 4);
+	guint64 slots[2];
+
+	if (g_strv_length(parts) != 3)
+		return FDSTORE_NONE;
+	for (size_t i = 0; i < G_N_ELEMENTS(slots); i++)
+		if (!g_ascii_string_to_unsigned(
+			    parts[1 + i], 16, 1, POLICY_SLOTS_MAX, &slots[i], NULL))
+			return FDSTORE_NONE;
+	for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
+		struct rm_lease lease = {
+			.object_slots = (unsigned)slots[0], .session_slots = (unsigned)slots[1]};
+		char again[FDSTORE_NAME_SIZE];
+
+		fdstore_encode_rm(kinds[i], &lease, again);
+		if (strcmp(name, again) == 0) {
+			*ret_lease = lease;
+			return kinds[i];
+		}
+	}
+	return FDSTORE_NONE;
 }

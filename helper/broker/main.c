@@ -173,7 +173,7 @@ static bool main_start(struct program *program, const struct arguments *argument
 	if (!main_listen(program, arguments, activation, ret_problem))
 		return false;
 	if (program->broker->rm)
-		rm_adopt(program->broker->rm, activation);
+		adopt_manager(program->broker->rm, activation);
 	adopt_sessions(program->broker->sessions, activation);
 	if (program->broker->rm)
 		rm_settle(program->broker->rm);

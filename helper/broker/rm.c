@@ -4,10 +4,10 @@
  */
 #include "broker/rm.h"
 
+#include "broker/fdstore.h"
 #include "broker/log.h"
 #include "broker/spawn.h"
 #include "common/cleanup.h"
-#include "common/policy.h"
 #include "common/rm-protocol.h"
 
 #include <errno.h>
@@ -17,10 +17,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-
-/* Names in the store; behind them OBJECTS,SESSIONS that each session may have. */
-#define RM_STORE_CONTROL "tpmgate-rm-control"
-#define RM_STORE_PIDFD   "tpmgate-rm-pidfd"
 
 enum rm_state {
 	RM_STATE_NONE = 0,
@@ -115,14 +111,14 @@ static void rm_answer(struct rm_wait *wait, enum stream_result result, int fd, c
 static void rm_store(struct rm *rm, bool store)
 {
 	const struct {
-		const char *name;
+		enum fdstore_kind kind;
 		int fd;
-	} parts[] = {{RM_STORE_CONTROL, rm->control}, {RM_STORE_PIDFD, rm->pidfd}};
+	} parts[] = {{FDSTORE_RM_CONTROL, rm->control}, {FDSTORE_RM_PIDFD, rm->pidfd}};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(parts); i++) {
-		g_autofree char *name = g_strdup_printf(
-			"%s,%u,%u", parts[i].name, rm->lease.object_slots, rm->lease.session_slots);
+		char name[FDSTORE_NAME_SIZE];
 
+		fdstore_encode_rm(parts[i].kind, &rm->lease, name);
 		if (store)
 			notify_store(rm->notify, name, parts[i].fd);
 		else
@@ -405,38 +401,11 @@ void rm_settle(struct rm *rm)
 
 /* ---- after a broker that crashed ---- */
 
-/* Takes the descriptor that is stored under NAME out of ACTIVATION; -1: there is none. */
-static int rm_take(struct activation *activation, const char *name, struct rm_lease *ret_lease)
+void rm_adopt(struct rm *rm, const struct rm_lease *lease, int control, int pidfd)
 {
-	for (size_t i = 0; i < activation->count; i++) {
-		g_auto(GStrv) parts = g_strsplit(activation->fds[i].name, ",", 4);
-		guint64 slots[2];
-		int fd = activation->fds[i].fd;
-
-		if (fd < 0 || g_strv_length(parts) != 3 || strcmp(parts[0], name) != 0 ||
-			!g_ascii_string_to_unsigned(
-				parts[1], 10, 1, POLICY_SLOTS_MAX, &slots[0], NULL) ||
-			!g_ascii_string_to_unsigned(
-				parts[2], 10, 1, POLICY_SLOTS_MAX, &slots[1], NULL))
-			continue;
-		activation->fds[i].fd = -1;
-		ret_lease->object_slots = (unsigned)slots[0];
-		ret_lease->session_slots = (unsigned)slots[1];
-		return fd;
-	}
-	return -1;
-}
-
-void rm_adopt(struct rm *rm, struct activation *activation)
-{
-	struct rm_lease lease = rm->lease;
-	CLEANUP_FD int control = rm_take(activation, RM_STORE_CONTROL, &lease);
-	CLEANUP_FD int pidfd = rm_take(activation, RM_STORE_PIDFD, &lease);
-
-	if (control < 0 || pidfd < 0)
-		return;
-	rm->lease = lease;
-	rm_watch(rm, TAKE_FD(control), TAKE_FD(pidfd));
+	rm->lease.object_slots = lease->object_slots;
+	rm->lease.session_slots = lease->session_slots;
+	rm_watch(rm, control, pidfd);
 	rm->state = RM_STATE_RUNNING;
 	log_event(LOG_BROKER, G_LOG_LEVEL_MESSAGE, NULL, "resource manager of %s taken over",
 		rm->spec);

@@ -8,7 +8,6 @@
  * Its exit leads to NONE from everywhere. If it came without CLEAN, the next one is told to flush
  * the TPM sessions that it may have had saved.
  */
-#include "broker/activation.h"
 #include "broker/config.h"
 #include "broker/notify.h"
 #include "broker/stream.h"
@@ -39,8 +38,8 @@ void rm_cancel(struct rm_wait *wait);
 struct rm_lease rm_lease(const struct rm *rm);
 void rm_release(struct rm *rm, unsigned manager);
 
-/* Takes over the manager of the broker before this one, if the service manager has it. */
-void rm_adopt(struct rm *rm, struct activation *activation);
+/* Takes over the manager of the broker before this one, and its descriptors. */
+void rm_adopt(struct rm *rm, const struct rm_lease *lease, int control, int pidfd);
 /* A session was taken over. Returns the number of its manager, 0 where that is gone. */
 unsigned rm_hold(struct rm *rm);
 /* All sessions were taken over: without any, the manager ends. */

@@ -10,8 +10,6 @@
 
 int sandbox_close_descriptors(int first)
 {
-	close(STDIN_FILENO);
-	close(STDOUT_FILENO);
 #ifdef SYS_close_range
 	if (syscall(SYS_close_range, first, ~0U, 0) == 0)
 		return 0;

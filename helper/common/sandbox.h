@@ -15,7 +15,7 @@ enum sandbox_otherwise {
 	SANDBOX_FAILS, /* the call fails with EPERM */
 };
 
-/* Closes standard input and output and every descriptor from FIRST on. */
+/* Closes every descriptor from FIRST on. */
 int sandbox_close_descriptors(int first);
 
 /*

@@ -22,6 +22,8 @@
 
 int confine_descriptors(void)
 {
+	close(STDIN_FILENO);
+	close(STDOUT_FILENO);
 	return sandbox_close_descriptors(RELAY_FD_END);
 }
 

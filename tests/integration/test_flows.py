@@ -20,7 +20,10 @@ class Flows(TestCase):
     def setUp(self):
         self.swtpm = self.start(Swtpm)
         self.before = state_of(self.swtpm)
-        self.broker = self.start(Broker, self.swtpm, arguments=["--no-polkit"])
+        self.broker = self.start(Broker, self.spec(), arguments=["--no-polkit"])
+
+    def spec(self):
+        return self.swtpm
 
     def unchanged(self):
         self.assertEqual(state_of(self.swtpm), self.before)
@@ -50,6 +53,8 @@ class Programs(Flows):
 
 
 class Bytes(Flows):
+    objects, sessions = 32, 16  # that a session may have
+
     def setUp(self):
         super().setUp()
         self.carol = self.start(Caller, "carol")
@@ -74,7 +79,7 @@ class Bytes(Flows):
         self.assertEqual(self.tpm.code(command(CC_READ_PUBLIC, [key])), 0)
         self.assertEqual(self.tpm.code(command(CC_POLICY_RESTART, [session])), 0)
         # A handle is one's own or it is none, whatever the TPM might have behind it.
-        for foreign in (key + 1, 0x80FFFFFF, 0x80000007):
+        for foreign in (key ^ 1, 0x80FFFF00, 0x80000007):
             self.assertNotEqual(self.tpm.code(command(CC_READ_PUBLIC, [foreign])), 0)
             self.assertNotEqual(self.flush(foreign), 0)
         for foreign in (session + 1, 0x02000000, 0x03000005):
@@ -110,14 +115,16 @@ class Bytes(Flows):
         self.assertEqual(self.tpm.code(command(CC_CREATE, [key], EMPTY_PASSWORD, create)), 0)
 
     def test_slots(self):
-        """As many objects and sessions as the kernel gives a descriptor, and no more."""
-        keys = [self.made(create_primary()) for _ in range(3)]
+        """As many objects and sessions as were promised, and no more."""
+        keys = [self.made(create_primary()) for _ in range(self.objects)]
         self.refused(create_primary(), OBJECT_SLOTS)
-        sessions = [self.made(start_session()) for _ in range(3)]
+        sessions = [self.made(start_session()) for _ in range(self.sessions)]
         self.refused(start_session(), SESSION_SLOTS)
         # What is shown is one's own, and exact.
         self.assertEqual(self.tpm.capability(1, 0x80000000),
-                         struct.pack(">II3I", 1, 3, *sorted(keys)))
+                         struct.pack(f">II{self.objects}I", 1, self.objects, *sorted(keys)))
+        self.assertEqual(self.tpm.capability(1, 0x02000000, 64)[:8],
+                         struct.pack(">II", 1, self.sessions))
         self.assertEqual(self.flush(keys[1]), 0)
         self.assertEqual(self.flush(sessions[1]), 0)
         self.made(create_primary())
@@ -144,3 +151,12 @@ class Bytes(Flows):
     def test_startup(self):
         self.assertEqual(self.tpm.code(command(0x144, parameters=b"\0\0")), 0x100)
         self.assertEqual(self.tpm.code(get_random(4)), 0)
+
+
+class BytesOfOneSession(Bytes):
+    """The same on a TPM that nobody manages: as little room as in the kernel."""
+
+    objects, sessions = 3, 3
+
+    def spec(self):
+        return "unix:" + self.swtpm.socket

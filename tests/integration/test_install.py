@@ -33,6 +33,7 @@ class Install(TestCase):
         own = variables["TPMGATE_LIB_DIR"]
         files = {
             f"{binaries}/tpmgate", f"{libexec}/tpmgate-broker", f"{libexec}/tpmgate-relay",
+            f"{libexec}/tpmgate-rm",
             f"{headers}/tpmgate.h", f"{libraries}/pkgconfig/tpmgate.pc",
             variables["POLKIT_ACTION_DIR"] + "/io.github.tpmgate.policy",
             variables["SYSTEMD_UNIT_DIR"] + "/tpmgate.socket",
@@ -48,7 +49,7 @@ class Install(TestCase):
                   for name in ("libtpmgate", "libtss2-tcti-tpmgate")}
         files |= {f"{manual}/man{page[-1]}/{page}" for page in (
             "tpmgate.1", "libtpmgate.3", "tpmgate.conf.5", "tpmgate-profile.5", "libtss2-tcti-tpmgate.7",
-            "tpmgate-broker.8")}
+            "tpmgate-broker.8", "tpmgate-rm.8")}
         files |= {f"{documents}/{name}" for name in (
             "README.md", "NEWS.md", "SECURITY.md", "architecture.md", "protocol.md", "hacking.md",
             "examples/49-tpmgate-no-ssh.rules", "examples/50-tpmgate-group.rules",
@@ -78,7 +79,7 @@ class Install(TestCase):
 
     def test_programs_are_hardened(self):
         for name in ("helper/broker/tpmgate-broker", "helper/relay/tpmgate-relay",
-                     "helper/cli/tpmgate"):
+                     "helper/rm/tpmgate-rm", "helper/cli/tpmgate"):
             with self.subTest(name):
                 headers = subprocess.run(["readelf", "-Wdl", f"{BUILD}/{name}"], check=True,
                                          stdout=subprocess.PIPE, text=True).stdout
@@ -91,6 +92,7 @@ class Install(TestCase):
         """The relay, the library and the TCTI depend on as little as was promised."""
         for name, allowed in (
                 ("helper/relay/tpmgate-relay", {"libseccomp.so.2", "libc.so.6"}),
+                ("helper/rm/tpmgate-rm", {"libseccomp.so.2", "libc.so.6"}),
                 ("helper/client/libtpmgate.so.0", {"libc.so.6"}),
                 ("helper/tcti/libtss2-tcti-tpmgate.so.0", {"libc.so.6"})):
             with self.subTest(name):

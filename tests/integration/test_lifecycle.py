@@ -4,20 +4,21 @@ import os
 import signal
 import socket
 import stat
+import struct
 import time
 
 from harness import (PATIENCE, SOCKET, TPMGATE_USERS, USERS, Broker, Swtpm, TestCase, children,
                      descriptors_of, eventually, finish_orphan, make_run_directory, readable)
-from wire import (BUSY, DENIED, NO_SESSION, OK, OPEN, REFUSED, REVOKE, Caller, Tpm, create_primary,
-                  get_random, request, text)
+from wire import (BUSY, DENIED, NO_SESSION, OK, OPEN, REFUSED, REVOKE, Caller, Tpm, command,
+                  create_primary, get_random, request, text)
 
 
 class Manager:
     """What systemd does for the broker: its socket, its notifications and its descriptor store."""
 
-    def __init__(self, test, swtpm):
+    def __init__(self, test, tpm):
         self.test = test
-        self.swtpm = swtpm
+        self.tpm = tpm
         self.stored = {}  # name: descriptors
         self.broker = None
         make_run_directory()
@@ -36,7 +37,7 @@ class Manager:
             names.append(name)
             descriptors.append(fd)
         self.broker = self.test.start(
-            Broker, self.swtpm, listen=None, fds={3 + i: fd for i, fd in enumerate(descriptors)},
+            Broker, self.tpm, listen=None, fds={3 + i: fd for i, fd in enumerate(descriptors)},
             environment={"LISTEN_FDS": str(len(descriptors)), "LISTEN_FDNAMES": ":".join(names)},
             arguments=["--no-polkit", *arguments], wait=False, **options)
         if wait:
@@ -77,9 +78,14 @@ class Manager:
 
 
 class Lifecycle(TestCase):
+    """On a TPM that one session has to itself, so that what is stored is the session's alone."""
+
+    def spec(self):
+        return "unix:" + self.swtpm.socket
+
     def setUp(self):
         self.swtpm = self.start(Swtpm)
-        self.manager = self.start(Manager, self, self.swtpm)
+        self.manager = self.start(Manager, self, self.spec())
         self.carol = self.start(Caller, "carol")
 
     def open_stored(self):
@@ -231,6 +237,68 @@ class Store(Lifecycle):
         self.assertEqual(leaked, [])
         for end in pair:
             end.close()
+        os.close(null)
+
+
+class ManagerStore(Lifecycle):
+    """The resource manager, like sessions, outlives a broker that crashes."""
+
+    def spec(self):
+        return "rm:unix:" + self.swtpm.socket
+
+    def open_stored(self):
+        tpm = self.start(lambda: self.carol.open())
+        eventually(lambda: self.manager.take_all() or len(self.manager.stored) == 4,
+                   "session and resource manager are stored")
+        return tpm
+
+    def test_crash_and_restart(self):
+        broker = self.manager.start()
+        tpm = self.open_stored()
+        key = struct.unpack_from(">I", tpm.execute(create_primary()), 10)[0]
+        rm = broker.managers()[0]
+        relay = broker.relays()[0]
+        self.crash()
+        tpm.random()
+        broker = self.manager.start()
+        self.assertIn("taken over", broker.process.logged())
+        # The next session is another one of the same manager, and the first still has its key.
+        second = self.start(lambda: self.carol.open())
+        self.assertEqual(broker.managers(), [])
+        second.random()
+        self.assertEqual(tpm.code(command(0x173, [key])), 0)
+        self.assertEqual(second.capability(1, 0x80000000), struct.pack(">II", 1, 0))
+        tpm.close()
+        self.assertEqual(finish_orphan(relay), 0)
+        second.random()
+        second.close()
+        self.assertEqual(finish_orphan(rm), 0)
+        eventually(lambda: self.manager.take_all() or not self.manager.stored, "dropped")
+        third = self.open_stored()
+        self.assertEqual(len(broker.managers()), 1)
+        third.close()
+
+    def test_sessions_that_end_while_no_broker_is_there(self):
+        broker = self.manager.start()
+        tpm = self.open_stored()
+        orphans = children(broker.process.pid)
+        self.crash()
+        tpm.close()
+        self.manager.start()
+        eventually(lambda: self.manager.take_all() or not self.manager.stored, "dropped")
+        for pid in orphans:
+            self.assertEqual(finish_orphan(pid), 0)
+        self.carol.open().close()
+
+    def test_descriptors_that_mean_nothing(self):
+        null = os.open("/dev/null", os.O_RDWR)
+        names = ["tpmgate-m,20,10", "tpmgate-q,20,10", "tpmgate-m,0,10", "tpmgate-m,020,10",
+                 "tpmgate-q,20,10,1", "tpmgate-m,41,10"]
+        broker = self.manager.start([(name, null) for name in names])
+        self.carol.open().close()
+        leaked = [fd for fd, target in descriptors_of(broker.process.pid).items()
+                  if fd > 2 and target == "/dev/null"]
+        self.assertEqual(leaked, [])
         os.close(null)
 
 

@@ -15,7 +15,7 @@ class Limits(TestCase):
     def start_broker(self, config="", **options):
         self.swtpm = self.start(Swtpm)
         self.broker = self.start(
-            Broker, self.swtpm, arguments=["--no-polkit"],
+            Broker, "unix:" + self.swtpm.socket, arguments=["--no-polkit"],
             config=f"[Broker]\nRequestTimeoutSec={TIMEOUT}\n{config}", **options)
 
     def caller(self, user):

@@ -35,13 +35,31 @@ class Confinement(TestCase):
         broker = self.start(Broker, swtpm, arguments=["--no-polkit"])
         carol = self.start(Caller, "carol")
         tpm = carol.open()
-        relays = children(broker.process.pid)
+        relays = broker.relays()
         self.assertEqual(len(relays), 1)
         self.is_confined(relays[0], {2, 3, 4, 6, 7})
         tpm.random()
         self.is_confined(relays[0], {2, 3, 4, 6, 7})
         tpm.close()
-        eventually(lambda: not children(broker.process.pid), "the relay ends with its client")
+        eventually(lambda: not children(broker.process.pid), "relay and manager end with the client")
+
+    def test_manager(self):
+        swtpm = self.start(Swtpm)
+        broker = self.start(Broker, swtpm, arguments=["--no-polkit"])
+        carol = self.start(Caller, "carol")
+        tpms = [carol.open(), carol.open()]
+        managers = broker.managers()
+        self.assertEqual(len(managers), 1)
+        # /dev/null, standard error, the control socket, the TPM, and two sessions.
+        for tpm in tpms:
+            self.is_confined(managers[0], set(range(7)))
+            tpm.random()
+        os.kill(managers[0], signal.SIGSTOP)
+        os.kill(managers[0], signal.SIGCONT)
+        for tpm in tpms:
+            tpm.random()
+            tpm.close()
+        eventually(lambda: not children(broker.process.pid), "the manager ends with the last")
 
     def test_descriptors_that_nobody_promised(self):
         null = os.open("/dev/null", os.O_RDWR)

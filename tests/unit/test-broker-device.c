@@ -169,12 +169,30 @@ static void test_device_list_socket(void **state)
 	device_list_free(list);
 }
 
+static void test_device_list_managed(void **state)
+{
+	struct device_list *list = list_for("rm:unix:/run/swtpm/socket");
+	struct device_list *tcti = list_for("rm:tcti:mssim:port=2321");
+	char *problem;
+
+	(void)state;
+	assert_string_equal(device_list_managed(list), "unix:/run/swtpm/socket");
+	assert_null(device_list_socket(list));
+	assert_string_equal(device_list_find(list, "", &problem)->name, "rm");
+	assert_string_equal(device_list_find(list, "", &problem)->path, "/run/swtpm/socket");
+	assert_int_equal(device_list_find(list, "rm", &problem)->backend, POLICY_BACKEND_MANAGER);
+	assert_string_equal(device_list_managed(tcti), "tcti:mssim:port=2321");
+	device_list_free(list);
+	device_list_free(tcti);
+}
+
 static void test_device_list_bad_specs(void **state)
 {
 	g_autofree char *long_name = g_strnfill(200, 'x');
 	g_autofree char *long_socket = g_strconcat("unix:/", long_name, NULL);
 	const char *const specs[] = {"unix:", "unix:relative", "tpmrm0", "device:/dev/tpmrm0",
-		"/etc/passwd", "/dev", "rm:unix:/x", long_socket};
+		"/etc/passwd", "/dev", "rm:unix:x", "rm:", "rm:/dev/tpm0", "tcti:mssim",
+		long_socket};
 
 	(void)state;
 	for (size_t i = 0; i < G_N_ELEMENTS(specs); i++) {
@@ -209,6 +227,7 @@ int main(void)
 		TEST(test_device_list_arrival_and_removal),
 		TEST(test_device_list_one_node_only),
 		TEST(test_device_list_socket),
+		TEST(test_device_list_managed),
 		TEST(test_device_list_bad_specs),
 		TEST(test_device_open_explains),
 	};
