@@ -12,6 +12,7 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 import unittest
@@ -165,7 +166,7 @@ class Process:
 
 
 class Swtpm:
-    """A software TPM; its socket is for the broker's user and root only."""
+    """A software TPM; its sockets are for the broker's user and root only."""
 
     count = 0
 
@@ -173,21 +174,35 @@ class Swtpm:
         Swtpm.count += 1
         self.directory = f"{WORLD}/swtpm-{Swtpm.count}"
         self.socket = self.directory + "/tpm.sock"
+        self.control = self.socket + ".ctrl"  # where the TCTI swtpm looks for it
+        self.pid_file = self.directory + "/pid"
         os.mkdir(self.directory, 0o710)
         os.chown(self.directory, 0, USERS["tpmgate"])
-        pid_file = self.directory + "/pid"
-        os.mkfifo(pid_file)
-        ready = os.open(pid_file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.mkfifo(self.pid_file)
+        self.launch()
+
+    def launch(self):
+        ready = os.open(self.pid_file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         uid = USERS["tpmgate"]
+        access = f"mode=0600,uid={uid},gid={uid}"
         self.process = Process(
             ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self.directory}",
-             "--server", f"type=unixio,path={self.socket},mode=0600,uid={uid},gid={uid}",
-             "--ctrl", f"type=unixio,path={self.directory}/ctrl.sock",
-             "--flags", "not-need-init,startup-clear", "--pid", f"file={pid_file}"])
+             "--server", f"type=unixio,path={self.socket},{access}",
+             "--ctrl", f"type=unixio,path={self.control},{access}",
+             "--flags", "not-need-init,startup-clear", "--pid", f"file={self.pid_file}"])
         # Its pid comes when its sockets listen.
         if not readable(ready) or not os.read(ready, 32):
             raise AssertionError("swtpm did not start")
         os.close(ready)
+
+    def reset(self):
+        """What a reset of the machine is to a TPM: it waits for Startup, and has lost the rest."""
+        command_init = 2
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
+            control.connect(self.control)
+            control.sendall(struct.pack(">II", command_init, 0))
+            if not readable(control) or control.recv(4) != bytes(4):
+                raise AssertionError("swtpm was not reset")
 
     def stop(self):
         self.process.stop()

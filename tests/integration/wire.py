@@ -330,6 +330,11 @@ class Tpm:
         assert response_code(response) == 0, response.hex()
         return response[11:]
 
+    def handles(self, first):
+        """The handles that it tells of, of the kind that FIRST is one of."""
+        listed = self.capability(1, first)
+        return list(struct.unpack_from(f">{struct.unpack_from('>I', listed, 4)[0]}I", listed, 8))
+
     def state(self):
         """What a destructive command would change, as the TPM itself tells it."""
         properties = self.capability(6, 0x200)
