@@ -29,7 +29,7 @@ int manager_init(struct manager *manager, struct backend *backend, unsigned spac
 	manager->memory_size = size;
 	manager->object_slots = object_slots;
 	manager->session_slots = session_slots;
-	manager->swap.backend = backend;
+	manager->swap.request.backend = backend;
 	manager->swap.spaces = list;
 	manager->swap.space_count = spaces;
 	manager->swap.orphan_memory = memory;
@@ -44,9 +44,18 @@ void manager_done(struct manager *manager)
 	memset(manager, 0, sizeof *manager);
 }
 
+/* Starts the TPM, unless somebody has. */
+static int startup(struct manager *manager)
+{
+	uint32_t code;
+	int r = request_startup(&manager->swap.request, &code);
+
+	return r == 0 && code != TPM_RC_SUCCESS && code != TPM_RC_INITIALIZE ? -EPROTO : r;
+}
+
 int manager_start(struct manager *manager, bool saved)
 {
-	int r = swap_startup(&manager->swap);
+	int r = startup(manager);
 
 	return r < 0 ? r : swap_flush_all(&manager->swap, saved);
 }
@@ -100,7 +109,7 @@ static int list_handles(
 	space_list(space, property, list);
 	if (property >> 24 != TPM_HT_POLICY_SESSION)
 		return 0;
-	r = swap_ask_handles(&manager->swap, property, &handles, &more);
+	r = request_handles(&manager->swap.request, property, &handles, &more);
 	while (r == 0 && cursor_u32(&handles, &handle) == 0)
 		if (!swap_holds_session(&manager->swap, handle))
 			tpm_handles_add(list, handle);
@@ -141,6 +150,7 @@ static int answer_flush(
 	struct space_session *session = space_session(space, handle);
 	uint32_t kind = handle >> 24;
 	uint32_t code = TPM_RC_SUCCESS;
+	uint32_t ignored; /* what of one's own is not there cannot be flushed, and is gone */
 	int r = 0;
 
 	/* One's own, or a saved session that is in nobody's space. */
@@ -151,9 +161,9 @@ static int answer_flush(
 		return 0;
 	}
 	if (object && object->real != 0)
-		r = swap_flush(&manager->swap, object->real, NULL);
+		r = request_flush(&manager->swap.request, object->real, &ignored);
 	else if (!object)
-		r = swap_flush(&manager->swap, handle, session ? NULL : &code);
+		r = request_flush(&manager->swap.request, handle, session ? &ignored : &code);
 	if (object)
 		*object = (struct space_object){0};
 	else
@@ -249,7 +259,7 @@ static int learn_failure(struct manager *manager, struct space *space,
 {
 	if (code == TPM_RC_INITIALIZE) {
 		swap_forget_all(&manager->swap);
-		return swap_startup(&manager->swap);
+		return startup(manager);
 	}
 	for (unsigned i = 0; i < command->handle_count; i++)
 		if (code == TPM_RC_REFERENCE_H0 + i)

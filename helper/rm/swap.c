@@ -3,90 +3,30 @@
 #include <errno.h>
 #include <string.h>
 
-#define FLUSH_ROUNDS 64 /* a TPM that always has more to tell is not believed for ever */
+#define FLUSH_ROUNDS 64  /* a TPM that always has more to tell is not believed for ever */
+#define SWAP_ROUNDS  128 /* each makes room by one; there is no more to be had */
 
-/* Executes a command of CODE with PARAMETERS; BODY is good until the next one. */
-static int run(struct swap *swap, uint32_t code, struct cursor parameters, bool make_room,
-	uint32_t *ret_code, struct cursor *ret_body)
+/* Flushes HANDLE. What is not there cannot be flushed, and that is as good. */
+static int flush(struct swap *swap, uint32_t handle)
 {
-	uint8_t command[TPM_MESSAGE_MAX];
-	uint8_t *response = make_room ? swap->waiting : swap->making;
-	struct writer writer = writer_new(command, sizeof command);
-	struct tpm_header header;
-	struct cursor skipped;
-	size_t size;
-	int r;
-
-	writer_u16(&writer, TPM_ST_NO_SESSIONS);
-	writer_u32(&writer, (uint32_t)(TPM_HEADER_SIZE + parameters.left));
-	writer_u32(&writer, code);
-	writer_bytes(&writer, parameters.next, parameters.left);
-	if (writer.overflowed)
-		return -EINVAL;
-	r = make_room ? swap_execute(swap, command, writer.used, response, &size)
-		      : backend_execute(swap->backend, command, writer.used, response, &size);
-	if (r < 0)
-		return r;
-	*ret_body = cursor_new(response, size);
-	if (tpm_header_parse(response, size, &header) < 0 ||
-		cursor_bytes(ret_body, TPM_HEADER_SIZE, &skipped) < 0)
-		return -EBADMSG;
-	*ret_code = header.code;
-	return 0;
-}
-
-static int run_on_handle(struct swap *swap, uint32_t code, uint32_t handle, uint32_t *ret_code,
-	struct cursor *ret_body)
-{
-	uint8_t bytes[sizeof handle];
-	struct writer writer = writer_new(bytes, sizeof bytes);
-
-	writer_u32(&writer, handle);
-	return run(swap, code, cursor_new(bytes, sizeof bytes), false, ret_code, ret_body);
-}
-
-int swap_flush(struct swap *swap, uint32_t handle, uint32_t *ret_code)
-{
-	struct cursor body;
 	uint32_t code;
 
-	return run_on_handle(
-		swap, TPM_CC_FLUSH_CONTEXT, handle, ret_code ? ret_code : &code, &body);
+	return request_flush(&swap->request, handle, &code);
 }
 
 /* Saves HANDLE into CONTEXT. *ret_size is 0 where the TPM answers with another *ret_code. */
 static int save(struct swap *swap, uint32_t handle, uint8_t *context, size_t *ret_size,
 	uint64_t *ret_number, uint32_t *ret_code)
 {
-	struct cursor body;
-	struct cursor number;
-	int r = run_on_handle(swap, TPM_CC_CONTEXT_SAVE, handle, ret_code, &body);
+	struct cursor saved = cursor_new(NULL, 0);
+	int r = request_save(&swap->request, handle, &saved, ret_number, ret_code);
 
 	*ret_size = 0;
 	if (r < 0 || *ret_code != TPM_RC_SUCCESS)
 		return r;
-	number = body;
-	if (cursor_u64(&number, ret_number) < 0)
-		return -EBADMSG;
-	memcpy(context, body.next, body.left);
-	*ret_size = body.left;
+	memcpy(context, saved.next, saved.left);
+	*ret_size = saved.left;
 	return 0;
-}
-
-/* Loads a context. *ret_handle is 0 where the TPM answers with another *ret_code. */
-static int load(struct swap *swap, const uint8_t *context, size_t size, bool make_room,
-	uint32_t *ret_handle, uint32_t *ret_code)
-{
-	struct cursor body;
-	uint32_t handle = 0;
-	int r = run(
-		swap, TPM_CC_CONTEXT_LOAD, cursor_new(context, size), make_room, ret_code, &body);
-
-	if (r == 0 && *ret_code == TPM_RC_SUCCESS && cursor_u32(&body, &handle) < 0)
-		return -EBADMSG;
-	if (r == 0)
-		*ret_handle = handle;
-	return r;
 }
 
 /* ---- records ---- */
@@ -222,7 +162,7 @@ static int evict_object(struct swap *swap)
 	if (object->saved == 0 && code != TPM_RC_REFERENCE_H0)
 		return 0;
 	object->real = 0;
-	r = object->saved > 0 ? swap_flush(swap, real, NULL) : 0;
+	r = object->saved > 0 ? flush(swap, real) : 0;
 	return r < 0 ? r : 1;
 }
 
@@ -261,26 +201,6 @@ static struct swap_orphan *oldest_orphan(struct swap *swap)
 	return oldest;
 }
 
-int swap_ask_handles(
-	struct swap *swap, uint32_t property, struct cursor *ret_handles, bool *ret_more)
-{
-	uint8_t bytes[3 * sizeof(uint32_t)];
-	struct writer writer = writer_new(bytes, sizeof bytes);
-	struct cursor body;
-	uint32_t code;
-	int r;
-
-	writer_u32(&writer, TPM_CAP_HANDLES);
-	writer_u32(&writer, property);
-	writer_u32(&writer, TPM_CAP_MAX_HANDLES);
-	r = run(swap, TPM_CC_GET_CAPABILITY, cursor_new(bytes, writer.used), false, &code, &body);
-	*ret_more = false;
-	*ret_handles = cursor_new(NULL, 0);
-	if (r < 0 || code != TPM_RC_SUCCESS)
-		return r;
-	return tpm_handles_parse(body, ret_handles, ret_more);
-}
-
 /* Flushes the handles of KIND; where UNKNOWN, those only of which there is no record. */
 static int flush_kind(struct swap *swap, uint32_t kind, bool unknown)
 {
@@ -290,7 +210,7 @@ static int flush_kind(struct swap *swap, uint32_t kind, bool unknown)
 		uint8_t bytes[TPM_CAP_MAX_HANDLES * sizeof(uint32_t)];
 		struct cursor handles;
 		uint32_t handle;
-		int r = swap_ask_handles(swap, kind << 24, &handles, &more);
+		int r = request_handles(&swap->request, kind << 24, &handles, &more);
 
 		if (r < 0)
 			return r;
@@ -299,7 +219,7 @@ static int flush_kind(struct swap *swap, uint32_t kind, bool unknown)
 		while (r == 0 && cursor_u32(&handles, &handle) == 0)
 			if (!unknown ||
 				(!swap_holds_session(swap, handle) && !orphan_find(swap, handle)))
-				r = swap_flush(swap, handle, NULL);
+				r = flush(swap, handle);
 		if (r < 0)
 			return r;
 	}
@@ -370,7 +290,8 @@ static int close_gap(struct swap *swap)
 	int r = 0;
 
 	if (oldest_saved(swap, &saved)) {
-		r = load(swap, saved.context, *saved.size, false, &handle, &code);
+		r = request_load(
+			&swap->request, cursor_new(saved.context, *saved.size), &handle, &code);
 		if (r == 0 && code == TPM_RC_SUCCESS)
 			r = save(swap, handle, saved.context, saved.size, saved.number, &code);
 		else if (r == 0 && code != TPM_RC_CONTEXT_GAP)
@@ -378,7 +299,7 @@ static int close_gap(struct swap *swap)
 		if (r == 0 && *saved.size == 0 && saved.orphan) {
 			/* loaded, and not to be saved: its holder has lost it */
 			forget_saved(&saved);
-			r = swap_flush(swap, handle, NULL);
+			r = flush(swap, handle);
 		}
 	}
 	if (r == 0 && code == TPM_RC_CONTEXT_GAP)
@@ -433,10 +354,9 @@ static int make_room(struct swap *swap, uint32_t code)
 int swap_execute(struct swap *swap, const uint8_t *command, size_t size,
 	uint8_t response[TPM_MESSAGE_MAX], size_t *ret_size)
 {
-	/* each round makes room by one; there is no more to be had than this */
-	for (unsigned i = 0; i < 2 * SWAP_ORPHANS; i++) {
+	for (unsigned i = 0; i < SWAP_ROUNDS; i++) {
 		struct tpm_header header;
-		int r = backend_execute(swap->backend, command, size, response, ret_size);
+		int r = backend_execute(swap->request.backend, command, size, response, ret_size);
 
 		if (r == 0)
 			r = tpm_header_parse(response, *ret_size, &header);
@@ -456,6 +376,20 @@ static bool is_lost(uint32_t code)
 	return code & 0x80 || (code >= TPM_RC_REFERENCE_H0 && code < TPM_RC_REFERENCE_S0);
 }
 
+/* Loads a context of SIZE bytes, making room as long as that helps. */
+static int load(struct swap *swap, const uint8_t *context, size_t size, uint32_t *ret_handle,
+	uint32_t *ret_code)
+{
+	int r = 1;
+
+	for (unsigned i = 0; r > 0 && i < SWAP_ROUNDS; i++) {
+		r = request_load(&swap->request, cursor_new(context, size), ret_handle, ret_code);
+		if (r == 0)
+			r = make_room(swap, *ret_code);
+	}
+	return r < 0 ? r : 0;
+}
+
 static int load_object(
 	struct swap *swap, struct space *space, struct space_object *object, uint32_t *ret_code)
 {
@@ -464,8 +398,7 @@ static int load_object(
 
 	*ret_code = TPM_RC_HANDLE; /* of one that has no context */
 	if (object->saved > 0)
-		r = load(swap, space_object_context(space, object), object->saved, true, &real,
-			ret_code);
+		r = load(swap, space_object_context(space, object), object->saved, &real, ret_code);
 	if (r < 0 || *ret_code != TPM_RC_SUCCESS)
 		return r;
 	if (real >> 24 != TPM_HT_TRANSIENT)
@@ -479,8 +412,8 @@ static int load_session(
 	struct swap *swap, struct space *space, struct space_session *session, uint32_t *ret_code)
 {
 	uint32_t handle = 0;
-	int r = load(swap, space_session_context(space, session), session->saved, true, &handle,
-		ret_code);
+	int r = load(
+		swap, space_session_context(space, session), session->saved, &handle, ret_code);
 
 	if (r < 0 || *ret_code != TPM_RC_SUCCESS)
 		return r;
@@ -556,10 +489,10 @@ int swap_flush_space(struct swap *swap, struct space *space)
 
 	for (unsigned i = 0; r == 0 && i < space->object_slots; i++)
 		if (space->objects[i].real != 0)
-			r = swap_flush(swap, space->objects[i].real, NULL);
+			r = flush(swap, space->objects[i].real);
 	for (unsigned i = 0; r == 0 && i < space->session_slots; i++)
 		if (space->sessions[i].handle != 0)
-			r = swap_flush(swap, space->sessions[i].handle, NULL);
+			r = flush(swap, space->sessions[i].handle);
 	space->taken = false;
 	return r;
 }
@@ -568,7 +501,7 @@ int swap_check_objects(struct swap *swap)
 {
 	struct cursor handles;
 	bool more;
-	int r = swap_ask_handles(swap, TPM_HT_TRANSIENT << 24, &handles, &more);
+	int r = request_handles(&swap->request, TPM_HT_TRANSIENT << 24, &handles, &more);
 
 	for (unsigned i = 0; r == 0 && i < swap->space_count; i++) {
 		struct space *space = &swap->spaces[i];
@@ -604,18 +537,6 @@ int swap_flush_renewed(struct swap *swap)
 
 	for (unsigned i = 0; r == 0 && i < SWAP_ORPHANS; i++)
 		if (swap->orphans[i].handle != 0 && swap->orphans[i].renewed > 0)
-			r = swap_flush(swap, swap->orphans[i].handle, NULL);
-	return r;
-}
-
-int swap_startup(struct swap *swap)
-{
-	static const uint8_t clear[] = {0, 0}; /* TPM_SU_CLEAR */
-	struct cursor body;
-	uint32_t code;
-	int r = run(swap, TPM_CC_STARTUP, cursor_new(clear, sizeof clear), false, &code, &body);
-
-	if (r == 0 && code != TPM_RC_SUCCESS && code != TPM_RC_INITIALIZE)
-		return -EPROTO;
+			r = flush(swap, swap->orphans[i].handle);
 	return r;
 }

@@ -8,7 +8,7 @@
  * All functions return a negative errno where the TPM is lost, with all that was in it.
  */
 #include "relay/tpm-command.h"
-#include "rm/backend.h"
+#include "rm/request.h"
 #include "rm/space.h"
 
 /*
@@ -25,15 +25,12 @@ struct swap_orphan {
 #define SWAP_ORPHANS 64 /* active sessions of a TPM, as a rule (TPM_PT_ACTIVE_SESSIONS_MAX) */
 
 struct swap {
-	struct backend *backend;
+	struct request request;
 	uint64_t clock; /* commands executed; what has this as `used` stays loaded */
 	struct space *spaces;
 	unsigned space_count;
 	struct swap_orphan orphans[SWAP_ORPHANS];
 	uint8_t *orphan_memory; /* two contexts for each */
-	/* responses to its own commands: those that make room, and those that room is made for */
-	uint8_t making[TPM_MESSAGE_MAX];
-	uint8_t waiting[TPM_MESSAGE_MAX];
 };
 
 /* Bytes of memory for orphans. */
@@ -56,9 +53,6 @@ void swap_forget(struct swap *swap, uint32_t real);
 /* Everything is gone, as after a reset of the TPM: objects and sessions are lost. */
 void swap_forget_all(struct swap *swap);
 
-/* Flushes HANDLE, a real one. RET_CODE, what the TPM answers, may be NULL: gone is gone. */
-int swap_flush(struct swap *swap, uint32_t handle, uint32_t *ret_code);
-
 /* Flushes all that SPACE has in the TPM, and empties it. */
 int swap_flush_space(struct swap *swap, struct space *space);
 
@@ -74,10 +68,6 @@ int swap_flush_renewed(struct swap *swap);
 /* Whether a space holds the session HANDLE. */
 bool swap_holds_session(const struct swap *swap, uint32_t handle);
 
-/* Reads the TPM's handles from PROPERTY on, one answer of at most TPM_CAP_MAX_HANDLES. */
-int swap_ask_handles(
-	struct swap *swap, uint32_t property, struct cursor *ret_handles, bool *ret_more);
-
 /* Keeps a copy of the context that ContextSave gave out for the session HANDLE. */
 void swap_add_orphan(struct swap *swap, uint32_t handle, struct cursor context);
 
@@ -86,6 +76,3 @@ void swap_add_orphan(struct swap *swap, uint32_t handle, struct cursor context);
  * empty cursor where the original is good.
  */
 struct cursor swap_renewed_context(struct swap *swap, struct cursor context);
-
-/* Starts the TPM, if nobody has. Part 3, section 9.3. */
-int swap_startup(struct swap *swap);
