@@ -151,6 +151,9 @@ static void open_on_tpm(void *context, enum stream_result result, int fd, const 
 	work->rm_wait = NULL;
 	if (result == STREAM_E_BUSY) {
 		open_refuse_busy(work);
+	} else if (result != STREAM_GRANTED && work->device.backend == POLICY_BACKEND_MANAGER) {
+		client_refuse(
+			work->client, PROTOCOL_NO_DEVICE, "there is no TPM to be had: %s", problem);
 	} else if (result != STREAM_GRANTED) {
 		client_refuse(work->client, PROTOCOL_NO_DEVICE,
 			"cannot reach the TPM at %s: %s; does it run?", work->device.path, problem);

@@ -1,12 +1,11 @@
 /*
  * A TPM behind a TCTI of tpm2-tss, whose loader is a library that is looked for when it is needed.
- * A TCTI may wait for ever and cannot be told to stop: an alarm ends the process then.
+ * A TCTI may wait for ever and cannot be told to stop: SIGALRM ends the process then.
  */
 #include "rm/backend.h"
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,16 +18,6 @@ struct backend_tcti {
 	TSS2_TCTI_CONTEXT *context;
 	TSS2_RC (*finalize)(TSS2_TCTI_CONTEXT **context);
 };
-
-static void on_alarm(int number)
-{
-	static const char line[] = "tpmgate-rm: the TPM gave no answer in time; it is given up\n";
-
-	(void)number;
-	if (write(STDERR_FILENO, line, sizeof line - 1) < 0)
-		_exit(2);
-	_exit(1);
-}
 
 static int use_loader(
 	const char *conf, struct backend_tcti *tcti, char problem[BACKEND_PROBLEM_SIZE])
@@ -62,12 +51,10 @@ static int use_loader(
 int backend_tcti_open(const char *conf, unsigned seconds, struct backend_tcti **ret_tcti,
 	char problem[BACKEND_PROBLEM_SIZE])
 {
-	struct sigaction action = {.sa_handler = on_alarm};
 	struct backend_tcti *tcti = calloc(1, sizeof *tcti);
 	int r;
 
-	if (!tcti || sigaction(SIGALRM, &action, NULL) < 0) {
-		free(tcti);
+	if (!tcti) {
 		snprintf(problem, BACKEND_PROBLEM_SIZE, "out of memory");
 		return -ENOMEM;
 	}

@@ -40,7 +40,9 @@ void backend_close(struct backend *backend);
 int backend_execute(struct backend *backend, const uint8_t *command, size_t size,
 	uint8_t response[TPM_MESSAGE_MAX], size_t *ret_size);
 
-/* backend-tcti.c: as backend_open() and backend_execute(), and both of them wait at most SECONDS.
+/*
+ * backend-tcti.c: as backend_open() and backend_execute(). Where either takes more than SECONDS,
+ * the process gets SIGALRM, since a TCTI may wait for ever and cannot be told to stop.
  */
 int backend_tcti_open(const char *conf, unsigned seconds, struct backend_tcti **ret_tcti,
 	char problem[BACKEND_PROBLEM_SIZE]);

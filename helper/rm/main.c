@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -28,7 +29,11 @@ struct options {
 	bool flush_saved;
 };
 
+/* While the broker's clients wait for the first answer, which they do for ten seconds. */
+#define START_TIMEOUT 8
+
 static struct manager manager;
+static struct rm_message expired; /* what is said when a TCTI does not return */
 
 static int usage(void)
 {
@@ -103,6 +108,14 @@ static int tell(enum rm_type type, const char *text)
 		       : 0;
 }
 
+static void on_alarm(int number)
+{
+	(void)number;
+	/* the broker logs it; only calls that a signal handler may make */
+	send(RM_FD_CONTROL, &expired, sizeof expired, MSG_DONTWAIT | MSG_NOSIGNAL);
+	_exit(1);
+}
+
 static int fail(const char *problem)
 {
 	log_line("%s", problem);
@@ -114,15 +127,15 @@ static const char *explain(int error)
 {
 	switch (error) {
 	case -ETIME:
-		return "it gave no answer in time";
+		return "gave no answer in time; it hangs, or serves another program";
 	case -EBADMSG:
-		return "its response contradicts the command";
+		return "gave a response that contradicts the command";
 	case -EPROTO:
-		return "it does not start";
+		return "does not start (TPM2_Startup)";
 	case -EPIPE:
-		return "it has closed the connection";
+		return "has closed the connection";
 	default:
-		return strerror(-error);
+		return "cannot be reached any more";
 	}
 }
 
@@ -130,7 +143,7 @@ static int lost(const char *tpm, int error)
 {
 	char problem[RM_TEXT_SIZE];
 
-	snprintf(problem, sizeof problem, "the TPM at %s is given up: %s", tpm, explain(error));
+	snprintf(problem, sizeof problem, "the TPM at %s %s", tpm, explain(error));
 	return fail(problem);
 }
 
@@ -144,15 +157,25 @@ static rlim_t descriptors(const struct options *options)
 										: wanted;
 }
 
+static unsigned start_timeout(const struct options *options)
+{
+	return options->timeout < START_TIMEOUT ? (unsigned)options->timeout : START_TIMEOUT;
+}
+
 /* Everything that takes more than the confined process may do. */
 static int prepare(const struct options *options, struct backend *backend, struct server *server)
 {
+	struct sigaction action = {.sa_handler = on_alarm};
 	char problem[BACKEND_PROBLEM_SIZE];
 	int r = sandbox_close_descriptors(RM_FD_END);
 
 	if (r < 0)
 		return fail("cannot close descriptors");
-	if (backend_open(options->tpm, (unsigned)options->timeout, backend, problem) < 0)
+	snprintf(problem, sizeof problem, "the TPM at %s %s", options->tpm, explain(-ETIME));
+	expired = rm_message_new(RM_FAILED, problem);
+	if (sigaction(SIGALRM, &action, NULL) < 0)
+		return fail("cannot set its alarm");
+	if (backend_open(options->tpm, start_timeout(options), backend, problem) < 0)
 		return fail(problem);
 	r = manager_init(&manager, backend, (unsigned)options->clients, (unsigned)options->objects,
 		(unsigned)options->sessions);
@@ -177,6 +200,7 @@ int main(int argc, char **argv)
 	if (status != 0)
 		return status;
 	r = manager_start(&manager, options.flush_saved);
+	backend.timeout = (unsigned)options.timeout;
 	if (r == 0)
 		r = tell(RM_READY, NULL);
 	if (r == 0)
