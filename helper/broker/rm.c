@@ -148,9 +148,11 @@ static bool rm_on_message(struct rm *rm, const struct rm_message *message)
 		return true;
 	case RM_FAILED:
 		g_strlcpy(rm->problem, message->text, sizeof rm->problem);
+		if (rm->state == RM_STATE_RUNNING)
+			rm->state = RM_STATE_LEAVING;
 		return true;
 	case RM_CLEAN:
-		rm->clean = rm->state == RM_STATE_LEAVING;
+		rm->clean = rm->state == RM_STATE_LEAVING && rm->problem[0] == '\0';
 		return rm->clean;
 	default:
 		return false;
@@ -172,6 +174,18 @@ static int rm_receive(struct rm *rm)
 	if (size > 0)
 		rm_kill(rm, "it sent what makes no sense");
 	return -1;
+}
+
+/* Takes all messages that are there. A manager that has closed its side gets no more sessions. */
+static void rm_drain(struct rm *rm)
+{
+	int r;
+
+	do
+		r = rm_receive(rm);
+	while (r > 0);
+	if (r < 0 && rm->state == RM_STATE_RUNNING)
+		rm->state = RM_STATE_LEAVING;
 }
 
 static gboolean rm_on_control(gint fd, GIOCondition condition, gpointer data)
@@ -205,8 +219,7 @@ static gboolean rm_on_exit(gint fd, GIOCondition condition, gpointer data)
 	(void)fd;
 	(void)condition;
 	rm->pidfd_watch = 0;
-	while (rm_receive(rm) > 0)
-		; /* why it failed, or that it is clean, may be there still */
+	rm_drain(rm); /* why it failed, or that it is clean, may be there still */
 	how = spawn_reap(rm->pidfd);
 	if (state != RM_STATE_STARTING) {
 		rm_store(rm, false);
@@ -344,6 +357,8 @@ static gboolean rm_on_idle(gpointer data)
 	rm->idle = 0;
 	if (rm->state == RM_STATE_NONE && count > 0)
 		rm_start(rm);
+	if (rm->state == RM_STATE_RUNNING)
+		rm_drain(rm); /* one that is about to end would take a session with it */
 	for (guint i = 0; i < count && rm->state == RM_STATE_RUNNING; i++)
 		if (!g_queue_is_empty(&rm->waits))
 			rm_grant(rm, g_queue_peek_head(&rm->waits));

@@ -157,15 +157,22 @@ static int poll_all(struct server *server)
 	return r < 0 ? -errno : 0;
 }
 
+/* Between commands a TPM has nothing to say: it is gone, or makes things up. */
+static int hear_backend(int backend)
+{
+	char byte;
+
+	return recv(backend, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) > 0 ? -EBADMSG : -EPIPE;
+}
+
 int server_run(struct server *server)
 {
 	while (server->control_open || server->count > 0) {
 		unsigned polled = server->count;
 		int r = poll_all(server);
 
-		/* between commands a TPM has nothing to say: it is gone, or makes things up */
 		if (r == 0 && server->fds[POLL_BACKEND].revents)
-			r = -EPIPE;
+			r = hear_backend(server->backend);
 		if (r == 0)
 			r = serve_ready(server, polled);
 		if (r < 0)
