@@ -175,7 +175,7 @@ int backend_execute(struct backend *backend, const uint8_t *command, size_t size
 	uint8_t response[TPM_MESSAGE_MAX], size_t *ret_size)
 {
 	struct tpm_header asked;
-	struct tpm_header answered;
+	struct tpm_header answered = {0};
 	int64_t pause_ms = PAUSE_FIRST_MS;
 	int64_t deadline;
 

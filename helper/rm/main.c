@@ -37,10 +37,11 @@ static struct rm_message expired; /* what is said when a TCTI does not return */
 
 static int usage(void)
 {
-	fputs("Usage: tpmgate-rm --tpm unix:PATH|tcti:NAME:CONF --objects N --sessions N "
-	      "--clients N --timeout SECONDS [--flush-saved]\n"
-	      "It is started by tpmgate-broker, with a socket that it is told of sessions by; "
-	      "see tpmgate-rm(8).\n",
+	(void)fputs(
+		"Usage: tpmgate-rm --tpm unix:PATH|tcti:NAME:CONF --objects N --sessions N "
+		"--clients N --timeout SECONDS [--flush-saved]\n"
+		"It is started by tpmgate-broker, with a socket that it is told of sessions by; "
+		"see tpmgate-rm(8).\n",
 		stderr);
 	return 2;
 }

@@ -13,14 +13,15 @@ int manager_init(struct manager *manager, struct backend *backend, unsigned spac
 {
 	size_t slots = (size_t)spaces * (object_slots + session_slots);
 	size_t size = SWAP_ORPHAN_MEMORY + slots * SPACE_CONTEXT_SIZE;
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 	struct space *list = calloc(spaces, sizeof *list);
 	void *memory;
 
 	memset(manager, 0, sizeof *manager);
 	if (!list)
 		return -ENOMEM;
-	memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	/* cppcheck-suppress invalidFunctionArg */
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
 	if (memory == MAP_FAILED) {
 		free(list);
 		return -ENOMEM;
@@ -67,7 +68,7 @@ int manager_stop(struct manager *manager)
 
 struct space *manager_take(struct manager *manager)
 {
-	size_t size = (manager->object_slots + manager->session_slots) * SPACE_CONTEXT_SIZE;
+	size_t size = (size_t)(manager->object_slots + manager->session_slots) * SPACE_CONTEXT_SIZE;
 
 	for (unsigned i = 0; i < manager->swap.space_count; i++) {
 		struct space *space = &manager->swap.spaces[i];

@@ -17,14 +17,20 @@ enum { POLL_CONTROL, POLL_BACKEND, POLL_CLIENTS };
 
 int server_init(struct server *server, struct manager *manager, int backend, unsigned limit)
 {
-	*server = (struct server){
-		.manager = manager, .backend = backend, .limit = limit, .control_open = true};
-	server->clients = calloc(limit, sizeof *server->clients);
-	server->fds = calloc((size_t)limit + POLL_CLIENTS, sizeof *server->fds);
-	if (!server->clients || !server->fds) {
-		server_done(server);
+	struct server_client *clients = calloc(limit, sizeof *clients);
+	struct pollfd *fds = calloc((size_t)limit + POLL_CLIENTS, sizeof *fds);
+
+	if (!clients || !fds) {
+		free(clients);
+		free(fds);
 		return -ENOMEM;
 	}
+	*server = (struct server){.manager = manager,
+		.backend = backend,
+		.limit = limit,
+		.clients = clients,
+		.fds = fds,
+		.control_open = true};
 	return 0;
 }
 
