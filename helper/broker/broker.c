@@ -187,7 +187,7 @@ static bool broker_start(struct broker *broker, char **ret_problem)
 		return false;
 	socket = device_list_socket(broker->devices);
 	if (socket)
-		broker->stream = stream_new(socket, STREAM_WAIT_MS);
+		broker->stream = stream_new(socket, WAIT_MS);
 	managed = device_list_managed(broker->devices);
 	if (managed && !broker_may_execute(broker->options.rm, "--rm", ret_problem))
 		return false;

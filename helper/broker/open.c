@@ -23,9 +23,8 @@ struct open_work {
 	size_t profile_count;
 	char names[sizeof((struct protocol_session *)0)->profiles];
 	struct permit_item items[POLICY_MAX];
-	struct device device; /* a copy: the list may change while somebody types a password */
-	struct stream_wait *stream_wait;
-	struct rm_wait *rm_wait;
+	struct device device;    /* a copy: the list may change while somebody types a password */
+	struct wait *wait;       /* for the TPM */
 	struct session *session; /* that is being started */
 	struct name_lookup *lookup;
 	/* the refusal that waits for the user's name */
@@ -37,8 +36,7 @@ static void open_free(struct client *client)
 {
 	struct open_work *work = client->work;
 
-	stream_cancel(work->stream_wait);
-	rm_cancel(work->rm_wait);
+	wait_cancel(work->wait);
 	if (work->session)
 		session_abandon(work->session);
 	name_cancel(work->lookup);
@@ -134,27 +132,26 @@ static void open_refuse_busy(struct open_work *work)
 		client_refuse(work->client, PROTOCOL_BUSY,
 			"the TPM at %s serves one session at a time and has had another one for %d "
 			"seconds; try again later",
-			work->device.path, STREAM_WAIT_MS / 1000);
+			work->device.path, WAIT_MS / 1000);
 	else
 		client_refuse(work->client, PROTOCOL_BUSY,
 			"the TPM at %s was not ready within %d seconds; try again later",
-			work->device.path, STREAM_WAIT_MS / 1000);
+			work->device.path, WAIT_MS / 1000);
 }
 
 /* The stream or the resource manager, which the session holds from here on. */
-static void open_on_tpm(void *context, enum stream_result result, int fd, const char *problem)
+static void open_on_tpm(void *context, enum wait_result result, int fd, const char *problem)
 {
 	struct open_work *work = context;
 	CLEANUP_FD int tpm = fd;
 
-	work->stream_wait = NULL;
-	work->rm_wait = NULL;
-	if (result == STREAM_E_BUSY) {
+	work->wait = NULL;
+	if (result == WAIT_E_BUSY) {
 		open_refuse_busy(work);
-	} else if (result != STREAM_GRANTED && work->device.backend == POLICY_BACKEND_MANAGER) {
+	} else if (result != WAIT_GRANTED && work->device.backend == POLICY_BACKEND_MANAGER) {
 		client_refuse(
 			work->client, PROTOCOL_NO_DEVICE, "there is no TPM to be had: %s", problem);
-	} else if (result != STREAM_GRANTED) {
+	} else if (result != WAIT_GRANTED) {
 		client_refuse(work->client, PROTOCOL_NO_DEVICE,
 			"cannot reach the TPM at %s: %s; does it run?", work->device.path, problem);
 	} else if (open_check_limits(work->client)) {
@@ -173,11 +170,11 @@ static void open_device(struct open_work *work)
 	int tpm;
 
 	if (work->device.backend == POLICY_BACKEND_STREAM) {
-		work->stream_wait = stream_acquire(broker->stream, open_on_tpm, work);
+		work->wait = stream_acquire(broker->stream, open_on_tpm, work);
 		return;
 	}
 	if (work->device.backend == POLICY_BACKEND_MANAGER) {
-		work->rm_wait = rm_acquire(broker->rm, open_on_tpm, work);
+		work->wait = rm_acquire(broker->rm, open_on_tpm, work);
 		return;
 	}
 

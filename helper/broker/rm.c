@@ -45,13 +45,6 @@ struct rm {
 	char problem[RM_TEXT_SIZE]; /* that it has told */
 };
 
-struct rm_wait {
-	struct rm *rm;
-	stream_done done;
-	void *context;
-	guint timer;
-};
-
 static void rm_schedule(struct rm *rm);
 
 struct rm *rm_new(
@@ -83,29 +76,10 @@ void rm_free(struct rm *rm)
 {
 	if (!rm)
 		return;
-	while (!g_queue_is_empty(&rm->waits))
-		rm_cancel(g_queue_peek_head(&rm->waits));
+	wait_cancel_all(&rm->waits);
 	g_clear_handle_id(&rm->idle, g_source_remove);
 	rm_close(rm);
 	g_free(rm);
-}
-
-void rm_cancel(struct rm_wait *wait)
-{
-	if (!wait)
-		return;
-	g_queue_remove(&wait->rm->waits, wait);
-	g_clear_handle_id(&wait->timer, g_source_remove);
-	g_free(wait);
-}
-
-static void rm_answer(struct rm_wait *wait, enum stream_result result, int fd, const char *problem)
-{
-	stream_done done = wait->done;
-	void *context = wait->context;
-
-	rm_cancel(wait);
-	done(context, result, fd, problem);
 }
 
 static void rm_store(struct rm *rm, bool store)
@@ -207,7 +181,7 @@ static void rm_fail_waits(struct rm *rm)
 	guint count = g_queue_get_length(&rm->waits);
 
 	for (guint i = 0; i < count && !g_queue_is_empty(&rm->waits); i++)
-		rm_answer(g_queue_peek_head(&rm->waits), STREAM_E_FAILED, -1, problem);
+		wait_answer(wait_first(&rm->waits), WAIT_E_FAILED, -1, problem);
 }
 
 static gboolean rm_on_exit(gint fd, GIOCondition condition, gpointer data)
@@ -335,18 +309,18 @@ static int rm_connect(struct rm *rm)
 	return TAKE_FD(ours);
 }
 
-static void rm_grant(struct rm *rm, struct rm_wait *wait)
+static void rm_grant(struct rm *rm, struct wait *wait)
 {
 	int fd = rm_connect(rm);
 
 	if (fd >= 0)
 		rm->held++;
 	if (fd >= 0)
-		rm_answer(wait, STREAM_GRANTED, fd, NULL);
+		wait_answer(wait, WAIT_GRANTED, fd, NULL);
 	else if (fd == -EAGAIN)
-		rm_answer(wait, STREAM_E_BUSY, -1, NULL);
+		wait_answer(wait, WAIT_E_BUSY, -1, NULL);
 	else
-		rm_answer(wait, STREAM_E_FAILED, -1, g_strerror(-fd));
+		wait_answer(wait, WAIT_E_FAILED, -1, g_strerror(-fd));
 }
 
 static gboolean rm_on_idle(gpointer data)
@@ -361,7 +335,7 @@ static gboolean rm_on_idle(gpointer data)
 		rm_drain(rm); /* one that is about to end would take a session with it */
 	for (guint i = 0; i < count && rm->state == RM_STATE_RUNNING; i++)
 		if (!g_queue_is_empty(&rm->waits))
-			rm_grant(rm, g_queue_peek_head(&rm->waits));
+			rm_grant(rm, wait_first(&rm->waits));
 	if (rm->state == RM_STATE_RUNNING && rm->held == 0)
 		rm_leave(rm); /* whoever it was started for has left */
 	return G_SOURCE_REMOVE;
@@ -373,24 +347,10 @@ static void rm_schedule(struct rm *rm)
 		rm->idle = g_idle_add(rm_on_idle, rm);
 }
 
-static gboolean rm_on_timeout(gpointer data)
+struct wait *rm_acquire(struct rm *rm, wait_done done, void *context)
 {
-	struct rm_wait *wait = data;
+	struct wait *wait = wait_new(&rm->waits, WAIT_MS, done, context);
 
-	wait->timer = 0;
-	rm_answer(wait, STREAM_E_BUSY, -1, NULL);
-	return G_SOURCE_REMOVE;
-}
-
-struct rm_wait *rm_acquire(struct rm *rm, stream_done done, void *context)
-{
-	struct rm_wait *wait = g_new0(struct rm_wait, 1);
-
-	wait->rm = rm;
-	wait->done = done;
-	wait->context = context;
-	wait->timer = g_timeout_add(STREAM_WAIT_MS, rm_on_timeout, wait);
-	g_queue_push_tail(&rm->waits, wait);
 	rm_schedule(rm);
 	return wait;
 }

@@ -10,10 +10,9 @@
  */
 #include "broker/config.h"
 #include "broker/notify.h"
-#include "broker/stream.h"
+#include "broker/wait.h"
 
 struct rm;
-struct rm_wait;
 
 /* What a session has of a manager. */
 struct rm_lease {
@@ -29,12 +28,11 @@ struct rm *rm_new(
 void rm_free(struct rm *rm);
 
 /*
- * Waits for a manager, at most STREAM_WAIT_MS. DONE is called once, from the main loop, after
- * STREAM_GRANTED with a descriptor on which it serves one session; rm_lease() says more. After
- * rm_cancel() DONE is not called.
+ * Waits for a manager, at most WAIT_MS. DONE is called once, from the main loop, unless the wait is
+ * cancelled; after WAIT_GRANTED with a descriptor on which the manager serves one session, of which
+ * rm_lease() says more.
  */
-struct rm_wait *rm_acquire(struct rm *rm, stream_done done, void *context);
-void rm_cancel(struct rm_wait *wait);
+struct wait *rm_acquire(struct rm *rm, wait_done done, void *context);
 struct rm_lease rm_lease(const struct rm *rm);
 void rm_release(struct rm *rm, unsigned manager);
 

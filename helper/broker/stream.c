@@ -18,13 +18,6 @@ struct stream {
 	guint idle; /* set where the first in the queue is about to be served */
 };
 
-struct stream_wait {
-	struct stream *stream;
-	stream_done done;
-	void *context;
-	guint timer;
-};
-
 static void stream_schedule(struct stream *stream, guint delay_ms);
 
 struct stream *stream_new(const char *path, unsigned wait_ms)
@@ -41,30 +34,10 @@ void stream_free(struct stream *stream)
 {
 	if (!stream)
 		return;
-	while (!g_queue_is_empty(&stream->waits))
-		stream_cancel(g_queue_peek_head(&stream->waits));
+	wait_cancel_all(&stream->waits);
 	g_clear_handle_id(&stream->idle, g_source_remove);
 	g_free(stream->path);
 	g_free(stream);
-}
-
-void stream_cancel(struct stream_wait *wait)
-{
-	if (!wait)
-		return;
-	g_queue_remove(&wait->stream->waits, wait);
-	g_clear_handle_id(&wait->timer, g_source_remove);
-	g_free(wait);
-}
-
-static void stream_answer(
-	struct stream_wait *wait, enum stream_result result, int fd, const char *problem)
-{
-	stream_done done = wait->done;
-	void *context = wait->context;
-
-	stream_cancel(wait);
-	done(context, result, fd, problem);
 }
 
 /* Returns a connection, or a negative errno; -EAGAIN where the server's queue is full. */
@@ -86,7 +59,7 @@ static int stream_connect(const char *path)
 static gboolean stream_serve(gpointer data)
 {
 	struct stream *stream = data;
-	struct stream_wait *wait = g_queue_peek_head(&stream->waits);
+	struct wait *wait = wait_first(&stream->waits);
 	int fd;
 
 	stream->idle = 0;
@@ -99,9 +72,9 @@ static gboolean stream_serve(gpointer data)
 	}
 	if (fd >= 0) {
 		stream->held++;
-		stream_answer(wait, STREAM_GRANTED, fd, NULL);
+		wait_answer(wait, WAIT_GRANTED, fd, NULL);
 	} else {
-		stream_answer(wait, STREAM_E_FAILED, -1, g_strerror(-fd));
+		wait_answer(wait, WAIT_E_FAILED, -1, g_strerror(-fd));
 		stream_schedule(stream, 0);
 	}
 	return G_SOURCE_REMOVE;
@@ -113,24 +86,10 @@ static void stream_schedule(struct stream *stream, guint delay_ms)
 		stream->idle = g_timeout_add(delay_ms, stream_serve, stream);
 }
 
-static gboolean stream_on_timeout(gpointer data)
+struct wait *stream_acquire(struct stream *stream, wait_done done, void *context)
 {
-	struct stream_wait *wait = data;
+	struct wait *wait = wait_new(&stream->waits, stream->wait_ms, done, context);
 
-	wait->timer = 0;
-	stream_answer(wait, STREAM_E_BUSY, -1, NULL);
-	return G_SOURCE_REMOVE;
-}
-
-struct stream_wait *stream_acquire(struct stream *stream, stream_done done, void *context)
-{
-	struct stream_wait *wait = g_new0(struct stream_wait, 1);
-
-	wait->stream = stream;
-	wait->done = done;
-	wait->context = context;
-	wait->timer = g_timeout_add(stream->wait_ms, stream_on_timeout, wait);
-	g_queue_push_tail(&stream->waits, wait);
 	stream_schedule(stream, 0);
 	return wait;
 }

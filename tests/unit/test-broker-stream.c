@@ -18,7 +18,7 @@
 /* What a waiter was told. */
 struct answer {
 	bool given;
-	enum stream_result result;
+	enum wait_result result;
 	int fd;
 	unsigned order; /* 1: the first answer of all */
 };
@@ -51,13 +51,13 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void on_answer(void *context, enum stream_result result, int fd, const char *problem)
+static void on_answer(void *context, enum wait_result result, int fd, const char *problem)
 {
 	struct answer *answer = context;
 
 	assert_false(answer->given);
-	assert_int_equal(result == STREAM_GRANTED, fd >= 0);
-	assert_int_equal(result == STREAM_E_FAILED, problem != NULL);
+	assert_int_equal(result == WAIT_GRANTED, fd >= 0);
+	assert_int_equal(result == WAIT_E_FAILED, problem != NULL);
 	*answer = (struct answer){true, result, fd, ++answers};
 }
 
@@ -84,7 +84,7 @@ static void test_stream_goes_round_in_order(void **state)
 	for (unsigned i = 0; i < 3; i++) {
 		run_until(&list[i].given);
 		run_pending();
-		assert_int_equal(list[i].result, STREAM_GRANTED);
+		assert_int_equal(list[i].result, WAIT_GRANTED);
 		assert_int_equal(list[i].order, i + 1);
 		assert_int_equal(answers, i + 1); /* one at a time */
 		assert_true(stream_is_held(stream));
@@ -110,7 +110,7 @@ static void test_stream_wait_ends(void **state)
 	run_until(&first.given);
 	stream_acquire(stream, on_answer, &second);
 	run_until(&second.given);
-	assert_int_equal(second.result, STREAM_E_BUSY);
+	assert_int_equal(second.result, WAIT_E_BUSY);
 	/* the one that has it keeps it */
 	assert_true(stream_is_held(stream));
 	close(first.fd);
@@ -121,19 +121,19 @@ static void test_stream_cancelled_waiter_is_not_served(void **state)
 {
 	struct stream *stream = stream_new(path, LONG_MS);
 	struct answer list[3] = {{0}};
-	struct stream_wait *second;
+	struct wait *second;
 
 	(void)state;
 	stream_acquire(stream, on_answer, &list[0]);
 	second = stream_acquire(stream, on_answer, &list[1]);
 	stream_acquire(stream, on_answer, &list[2]);
 	run_until(&list[0].given);
-	stream_cancel(second);
+	wait_cancel(second);
 	close(accept(server, NULL, NULL));
 	close(list[0].fd);
 	stream_release(stream);
 	run_until(&list[2].given);
-	assert_int_equal(list[2].result, STREAM_GRANTED);
+	assert_int_equal(list[2].result, WAIT_GRANTED);
 	assert_false(list[1].given);
 	close(list[2].fd);
 	stream_free(stream);
@@ -151,8 +151,8 @@ static void test_stream_without_a_tpm(void **state)
 	stream_acquire(stream, on_answer, &first);
 	stream_acquire(stream, on_answer, &second);
 	run_until(&second.given);
-	assert_int_equal(first.result, STREAM_E_FAILED);
-	assert_int_equal(second.result, STREAM_E_FAILED);
+	assert_int_equal(first.result, WAIT_E_FAILED);
+	assert_int_equal(second.result, WAIT_E_FAILED);
 	assert_false(stream_is_held(stream));
 	stream_free(stream);
 }
@@ -179,7 +179,7 @@ static void test_stream_server_with_a_full_queue(void **state)
 	assert_true(count < 16);
 	stream_acquire(stream, on_answer, &refused);
 	run_until(&refused.given);
-	assert_int_equal(refused.result, STREAM_E_BUSY);
+	assert_int_equal(refused.result, WAIT_E_BUSY);
 	assert_false(stream_is_held(stream));
 	while (count > 0) {
 		close(accept(server, NULL, NULL));
@@ -187,7 +187,7 @@ static void test_stream_server_with_a_full_queue(void **state)
 	}
 	stream_acquire(stream, on_answer, &served);
 	run_until(&served.given);
-	assert_int_equal(served.result, STREAM_GRANTED);
+	assert_int_equal(served.result, WAIT_GRANTED);
 	close(served.fd);
 	stream_free(stream);
 }
@@ -204,7 +204,7 @@ static void test_stream_held_by_the_broker_before(void **state)
 	assert_false(answer.given);
 	stream_release(stream);
 	run_until(&answer.given);
-	assert_int_equal(answer.result, STREAM_GRANTED);
+	assert_int_equal(answer.result, WAIT_GRANTED);
 	close(answer.fd);
 	stream_free(stream);
 }
