@@ -7,6 +7,7 @@
 #include "broker/fdstore.h"
 #include "broker/log.h"
 #include "broker/spawn.h"
+#include "broker/text.h"
 #include "common/cleanup.h"
 #include "common/rm-protocol.h"
 
@@ -17,6 +18,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+
+#define RM_START_SECONDS 20 /* it gives its TPM 8 for the first answer */
+#define RM_LONG_COMMAND  10 /* times CommandTimeoutSec= (BACKEND_LONG of rm/backend.h) */
 
 enum rm_state {
 	RM_STATE_NONE = 0,
@@ -39,6 +43,7 @@ struct rm {
 	int pidfd;
 	guint control_watch;
 	guint pidfd_watch;
+	guint timer;        /* it is killed unless it becomes ready, or ends, before */
 	bool flushes_saved; /* it was told to flush saved sessions ... */
 	bool flush_saved;   /* ... or the next one will be */
 	bool clean;
@@ -66,6 +71,7 @@ static void rm_close(struct rm *rm)
 {
 	g_clear_handle_id(&rm->control_watch, g_source_remove);
 	g_clear_handle_id(&rm->pidfd_watch, g_source_remove);
+	g_clear_handle_id(&rm->timer, g_source_remove);
 	cleanup_close(&rm->control);
 	cleanup_close(&rm->pidfd);
 	rm->control = -1;
@@ -108,6 +114,26 @@ static void rm_kill(struct rm *rm, const char *because)
 	syscall(SYS_pidfd_send_signal, rm->pidfd, SIGKILL, NULL, 0);
 }
 
+static gboolean rm_on_timeout(gpointer data)
+{
+	struct rm *rm = data;
+
+	rm->timer = 0;
+	rm_kill(rm, rm->state == RM_STATE_STARTING ? "it was not ready in time"
+						   : "it did not end in time");
+	return G_SOURCE_REMOVE;
+}
+
+/* No more sessions for this one. It may have the TPM's longest command to wait for. */
+static void rm_leave(struct rm *rm)
+{
+	rm->state = RM_STATE_LEAVING;
+	shutdown(rm->control, SHUT_WR);
+	g_clear_handle_id(&rm->timer, g_source_remove);
+	rm->timer = g_timeout_add_seconds(
+		RM_LONG_COMMAND * rm->config->rm_timeout + RM_START_SECONDS, rm_on_timeout, rm);
+}
+
 static bool rm_on_message(struct rm *rm, const struct rm_message *message)
 {
 	switch (message->type) {
@@ -115,15 +141,16 @@ static bool rm_on_message(struct rm *rm, const struct rm_message *message)
 		if (rm->state != RM_STATE_STARTING)
 			return false;
 		rm->state = RM_STATE_RUNNING;
+		g_clear_handle_id(&rm->timer, g_source_remove);
 		if (rm->flushes_saved)
 			rm->flush_saved = false;
 		rm_store(rm, true);
 		rm_schedule(rm);
 		return true;
 	case RM_FAILED:
-		g_strlcpy(rm->problem, message->text, sizeof rm->problem);
+		text_line(message->text, rm->problem, sizeof rm->problem);
 		if (rm->state == RM_STATE_RUNNING)
-			rm->state = RM_STATE_LEAVING;
+			rm_leave(rm);
 		return true;
 	case RM_CLEAN:
 		rm->clean = rm->state == RM_STATE_LEAVING && rm->problem[0] == '\0';
@@ -159,7 +186,7 @@ static void rm_drain(struct rm *rm)
 		r = rm_receive(rm);
 	while (r > 0);
 	if (r < 0 && rm->state == RM_STATE_RUNNING)
-		rm->state = RM_STATE_LEAVING;
+		rm_leave(rm);
 }
 
 static gboolean rm_on_control(gint fd, GIOCondition condition, gpointer data)
@@ -256,6 +283,7 @@ static int rm_spawn(struct rm *rm)
 	rm->flushes_saved = rm->flush_saved;
 	rm_watch(rm, TAKE_FD(control), pidfd);
 	rm->state = RM_STATE_STARTING;
+	rm->timer = g_timeout_add_seconds(RM_START_SECONDS, rm_on_timeout, rm);
 	return 0;
 }
 
@@ -268,12 +296,6 @@ static void rm_start(struct rm *rm)
 	snprintf(rm->problem, sizeof rm->problem, "cannot start the resource manager (%s): %s",
 		rm->program, g_strerror(-r));
 	rm_fail_waits(rm);
-}
-
-static void rm_leave(struct rm *rm)
-{
-	rm->state = RM_STATE_LEAVING;
-	shutdown(rm->control, SHUT_WR);
 }
 
 /* ---- sessions ---- */

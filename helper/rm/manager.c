@@ -340,6 +340,11 @@ int manager_execute(struct manager *manager, struct space *space, uint8_t comman
 		*ret_size = answer(manager, code);
 		return 0;
 	}
+	if (parsed.info->code == TPM_CC_STARTUP) {
+		/* the TPM runs; and this code means a reset, where another command gets it */
+		*ret_size = answer(manager, TPM_RC_INITIALIZE);
+		return 0;
+	}
 	if (parsed.info->code == TPM_CC_FLUSH_CONTEXT)
 		return answer_flush(
 			manager, space, (uint32_t)parsed.parameters[0].number, ret_size);

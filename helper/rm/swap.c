@@ -230,9 +230,10 @@ static int flush_kind(struct swap *swap, uint32_t kind, bool unknown)
 struct saved {
 	struct space_session *session; /* of a space, or NULL */
 	struct swap_orphan *orphan;    /* or of somebody outside */
-	uint8_t *context;              /* that holds now, and is replaced by a newer one */
-	size_t *size;
-	uint64_t *number;
+	struct cursor context;         /* that holds now */
+	uint8_t *renewed;              /* where a newer one goes, ... */
+	size_t *size;                  /* its size ... */
+	uint64_t *number;              /* and its number */
 };
 
 static bool oldest_saved(struct swap *swap, struct saved *ret_saved)
@@ -242,21 +243,22 @@ static bool oldest_saved(struct swap *swap, struct saved *ret_saved)
 	struct swap_orphan *orphan = oldest_orphan(swap);
 
 	if (session && (!orphan || session->number < orphan->number)) {
+		uint8_t *context = space_session_context(space, session);
+
 		*ret_saved = (struct saved){.session = session,
-			.context = space_session_context(space, session),
+			.context = cursor_new(context, session->saved),
+			.renewed = context,
 			.size = &session->saved,
 			.number = &session->number};
 		return true;
 	}
 	if (!orphan)
 		return false;
-	if (orphan->renewed == 0) {
-		memcpy(orphan_renewed(swap, orphan), orphan_original(swap, orphan),
-			orphan->original);
-		orphan->renewed = orphan->original;
-	}
 	*ret_saved = (struct saved){.orphan = orphan,
-		.context = orphan_renewed(swap, orphan),
+		.context = orphan->renewed > 0
+				   ? cursor_new(orphan_renewed(swap, orphan), orphan->renewed)
+				   : cursor_new(orphan_original(swap, orphan), orphan->original),
+		.renewed = orphan_renewed(swap, orphan),
 		.size = &orphan->renewed,
 		.number = &orphan->number};
 	return true;
@@ -290,16 +292,16 @@ static int close_gap(struct swap *swap)
 	int r = 0;
 
 	if (oldest_saved(swap, &saved)) {
-		r = request_load(
-			&swap->request, cursor_new(saved.context, *saved.size), &handle, &code);
-		if (r == 0 && code == TPM_RC_SUCCESS)
-			r = save(swap, handle, saved.context, saved.size, saved.number, &code);
-		else if (r == 0 && code != TPM_RC_CONTEXT_GAP)
-			forget_saved(&saved); /* flushed past the manager, or the TPM was reset */
-		if (r == 0 && *saved.size == 0 && saved.orphan) {
-			/* loaded, and not to be saved: its holder has lost it */
-			forget_saved(&saved);
-			r = flush(swap, handle);
+		r = request_load(&swap->request, saved.context, &handle, &code);
+		if (r == 0 && code == TPM_RC_SUCCESS) {
+			r = save(swap, handle, saved.renewed, saved.size, saved.number, &code);
+			if (r == 0 && code != TPM_RC_SUCCESS && saved.orphan) {
+				/* loaded, and not to be saved: its holder has lost it */
+				forget_saved(&saved);
+				r = flush(swap, handle);
+			}
+		} else if (r == 0 && code != TPM_RC_CONTEXT_GAP) {
+			forget_saved(&saved); /* flushed past the manager, or a reset */
 		}
 	}
 	if (r == 0 && code == TPM_RC_CONTEXT_GAP)
@@ -376,31 +378,21 @@ static bool is_lost(uint32_t code)
 	return code & 0x80 || (code >= TPM_RC_REFERENCE_H0 && code < TPM_RC_REFERENCE_S0);
 }
 
-/* Loads a context of SIZE bytes, making room as long as that helps. */
-static int load(struct swap *swap, const uint8_t *context, size_t size, uint32_t *ret_handle,
-	uint32_t *ret_code)
-{
-	int r = 1;
-
-	for (unsigned i = 0; r > 0 && i < SWAP_ROUNDS; i++) {
-		r = request_load(&swap->request, cursor_new(context, size), ret_handle, ret_code);
-		if (r == 0)
-			r = make_room(swap, *ret_code);
-	}
-	return r < 0 ? r : 0;
-}
-
 static int load_object(
 	struct swap *swap, struct space *space, struct space_object *object, uint32_t *ret_code)
 {
+	struct cursor context = cursor_new(space_object_context(space, object), object->saved);
 	uint32_t real = 0;
-	int r = 0;
+	int r = object->saved > 0;
 
 	*ret_code = TPM_RC_HANDLE; /* of one that has no context */
-	if (object->saved > 0)
-		r = load(swap, space_object_context(space, object), object->saved, &real, ret_code);
+	for (unsigned i = 0; r > 0 && i < SWAP_ROUNDS; i++) {
+		r = request_load(&swap->request, context, &real, ret_code);
+		if (r == 0)
+			r = make_room(swap, *ret_code);
+	}
 	if (r < 0 || *ret_code != TPM_RC_SUCCESS)
-		return r;
+		return r < 0 ? r : 0;
 	if (real >> 24 != TPM_HT_TRANSIENT)
 		return -EBADMSG;
 	swap_forget(swap, real);
@@ -408,18 +400,31 @@ static int load_object(
 	return 0;
 }
 
+/* Making room may renew the session itself, lose it, or leave it loaded. */
 static int load_session(
 	struct swap *swap, struct space *space, struct space_session *session, uint32_t *ret_code)
 {
+	uint32_t wanted = session->handle;
 	uint32_t handle = 0;
-	int r = load(
-		swap, space_session_context(space, session), session->saved, &handle, ret_code);
+	int r = 1;
 
-	if (r < 0 || *ret_code != TPM_RC_SUCCESS)
+	for (unsigned i = 0; r > 0 && session->saved > 0 && i < SWAP_ROUNDS; i++) {
+		r = request_load(&swap->request,
+			cursor_new(space_session_context(space, session), session->saved), &handle,
+			ret_code);
+		if (r == 0 && *ret_code == TPM_RC_SUCCESS)
+			session->saved = 0;
+		else if (r == 0)
+			r = make_room(swap, *ret_code);
+	}
+	if (r < 0)
 		return r;
-	if (handle != session->handle)
+	if (session->handle != wanted)
+		*ret_code = TPM_RC_HANDLE;
+	else if (session->saved == 0 && *ret_code != TPM_RC_SUCCESS)
+		*ret_code = TPM_RC_SUCCESS;
+	else if (*ret_code == TPM_RC_SUCCESS && handle != wanted)
 		return -EBADMSG;
-	session->saved = 0;
 	return 0;
 }
 
@@ -477,6 +482,13 @@ int swap_in(struct swap *swap, struct space *space, const struct tpm_command *co
 		i++)
 		r = load_handle(swap, space, command->authorizations[i].handle,
 			TPM_RC_REFERENCE_S0 + i, &code);
+	/* a TPM that gives out a handle twice has taken one object for the other */
+	for (unsigned i = 0; r == 0 && code == TPM_RC_SUCCESS && i < command->handle_count; i++) {
+		const struct space_object *object = space_object(space, command->handles[i]);
+
+		if (object && object->real == 0)
+			r = -EBADMSG;
+	}
 	*ret_code = code;
 	return r;
 }
