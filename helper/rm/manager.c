@@ -12,7 +12,7 @@ int manager_init(struct manager *manager, struct backend *backend, unsigned spac
 	unsigned object_slots, unsigned session_slots)
 {
 	size_t slots = (size_t)spaces * (object_slots + session_slots);
-	size_t size = SWAP_ORPHAN_MEMORY + slots * SPACE_CONTEXT_SIZE;
+	size_t size = ORPHAN_MEMORY + slots * SPACE_CONTEXT_SIZE;
 	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 	struct space *list = calloc(spaces, sizeof *list);
 	void *memory;
@@ -33,7 +33,7 @@ int manager_init(struct manager *manager, struct backend *backend, unsigned spac
 	manager->swap.request.backend = backend;
 	manager->swap.spaces = list;
 	manager->swap.space_count = spaces;
-	manager->swap.orphan_memory = memory;
+	manager->swap.orphans.memory = memory;
 	return 0;
 }
 
@@ -76,7 +76,7 @@ struct space *manager_take(struct manager *manager)
 		if (space->taken)
 			continue;
 		space_init(space, manager->object_slots, manager->session_slots,
-			manager->memory + SWAP_ORPHAN_MEMORY + i * size);
+			manager->memory + ORPHAN_MEMORY + i * size);
 		space->taken = true;
 		return space;
 	}
@@ -247,7 +247,7 @@ static int learn_success(struct manager *manager, struct space *space,
 			lose(space, command->authorizations[i].handle);
 	if (code == TPM_CC_CONTEXT_SAVE && command->handles[0] >> 24 != TPM_HT_TRANSIENT) {
 		lose(space, command->handles[0]);
-		swap_add_orphan(&manager->swap, command->handles[0], response->parameters);
+		orphan_add(&manager->swap.orphans, command->handles[0], response->parameters);
 	}
 	if (response->handle != 0)
 		return learn_handle(manager, space, command, response->handle);
@@ -298,7 +298,7 @@ static size_t enter(struct manager *manager, struct space *space, const struct t
 	if (command->info->code != TPM_CC_CONTEXT_LOAD ||
 		cursor_bytes(&whole, TPM_HEADER_SIZE, &skipped) < 0)
 		return size;
-	renewed = swap_renewed_context(&manager->swap, whole);
+	renewed = orphan_translate(&manager->swap.orphans, whole);
 	if (renewed.left == 0 || renewed.left > TPM_MESSAGE_MAX - TPM_HEADER_SIZE)
 		return size;
 

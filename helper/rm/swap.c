@@ -39,57 +39,12 @@ bool swap_holds_session(const struct swap *swap, uint32_t handle)
 	return false;
 }
 
-static uint8_t *orphan_original(struct swap *swap, const struct swap_orphan *orphan)
-{
-	return swap->orphan_memory + (size_t)(orphan - swap->orphans) * 2 * SPACE_CONTEXT_SIZE;
-}
-
-static uint8_t *orphan_renewed(struct swap *swap, const struct swap_orphan *orphan)
-{
-	return orphan_original(swap, orphan) + SPACE_CONTEXT_SIZE;
-}
-
-static struct swap_orphan *orphan_find(struct swap *swap, uint32_t handle)
-{
-	for (unsigned i = 0; i < SWAP_ORPHANS; i++)
-		if (swap->orphans[i].handle == handle)
-			return &swap->orphans[i];
-	return NULL;
-}
-
-void swap_add_orphan(struct swap *swap, uint32_t handle, struct cursor context)
-{
-	struct swap_orphan *orphan = orphan_find(swap, 0);
-	struct cursor cursor = context;
-	uint64_t number;
-
-	/* without a copy it cannot be renewed, and is flushed when it blocks */
-	if (!orphan || context.left > SPACE_CONTEXT_SIZE || cursor_u64(&cursor, &number) < 0)
-		return;
-	*orphan =
-		(struct swap_orphan){.handle = handle, .number = number, .original = context.left};
-	memcpy(orphan_original(swap, orphan), context.next, context.left);
-}
-
-struct cursor swap_renewed_context(struct swap *swap, struct cursor context)
-{
-	for (unsigned i = 0; i < SWAP_ORPHANS; i++) {
-		const struct swap_orphan *orphan = &swap->orphans[i];
-
-		if (orphan->handle != 0 && orphan->renewed > 0 &&
-			orphan->original == context.left &&
-			memcmp(orphan_original(swap, orphan), context.next, context.left) == 0)
-			return cursor_new(orphan_renewed(swap, orphan), orphan->renewed);
-	}
-	return cursor_new(NULL, 0);
-}
-
 void swap_forget(struct swap *swap, uint32_t real)
 {
-	struct swap_orphan *orphan = real != 0 ? orphan_find(swap, real) : NULL;
+	struct orphan *orphan = orphan_find(&swap->orphans, real);
 
 	if (orphan)
-		*orphan = (struct swap_orphan){0};
+		*orphan = (struct orphan){0};
 	for (unsigned i = 0; real != 0 && i < swap->space_count; i++) {
 		struct space *space = &swap->spaces[i];
 		struct space_session *session = space->taken ? space_session(space, real) : NULL;
@@ -104,7 +59,7 @@ void swap_forget(struct swap *swap, uint32_t real)
 
 void swap_forget_all(struct swap *swap)
 {
-	memset(swap->orphans, 0, sizeof swap->orphans);
+	memset(swap->orphans.orphans, 0, sizeof swap->orphans.orphans);
 	for (unsigned i = 0; i < swap->space_count; i++) {
 		struct space *space = &swap->spaces[i];
 
@@ -190,17 +145,6 @@ static struct space_session *oldest_session(struct swap *swap, bool saved, struc
 	return oldest;
 }
 
-static struct swap_orphan *oldest_orphan(struct swap *swap)
-{
-	struct swap_orphan *oldest = NULL;
-
-	for (unsigned i = 0; i < SWAP_ORPHANS; i++)
-		if (swap->orphans[i].handle != 0 &&
-			(!oldest || swap->orphans[i].number < oldest->number))
-			oldest = &swap->orphans[i];
-	return oldest;
-}
-
 /* Flushes the handles of KIND; where UNKNOWN, those only of which there is no record. */
 static int flush_kind(struct swap *swap, uint32_t kind, bool unknown)
 {
@@ -217,8 +161,8 @@ static int flush_kind(struct swap *swap, uint32_t kind, bool unknown)
 		memcpy(bytes, handles.left > 0 ? handles.next : bytes, handles.left);
 		handles.next = bytes;
 		while (r == 0 && cursor_u32(&handles, &handle) == 0)
-			if (!unknown ||
-				(!swap_holds_session(swap, handle) && !orphan_find(swap, handle)))
+			if (!unknown || (!swap_holds_session(swap, handle) &&
+						!orphan_find(&swap->orphans, handle)))
 				r = flush(swap, handle);
 		if (r < 0)
 			return r;
@@ -229,7 +173,7 @@ static int flush_kind(struct swap *swap, uint32_t kind, bool unknown)
 /* A saved session, whoever holds it. */
 struct saved {
 	struct space_session *session; /* of a space, or NULL */
-	struct swap_orphan *orphan;    /* or of somebody outside */
+	struct orphan *orphan;         /* or of somebody outside */
 	struct cursor context;         /* that holds now */
 	uint8_t *renewed;              /* where a newer one goes, ... */
 	size_t *size;                  /* its size ... */
@@ -240,7 +184,7 @@ static bool oldest_saved(struct swap *swap, struct saved *ret_saved)
 {
 	struct space *space = NULL;
 	struct space_session *session = oldest_session(swap, true, &space);
-	struct swap_orphan *orphan = oldest_orphan(swap);
+	struct orphan *orphan = orphan_oldest(&swap->orphans);
 
 	if (session && (!orphan || session->number < orphan->number)) {
 		uint8_t *context = space_session_context(space, session);
@@ -255,10 +199,8 @@ static bool oldest_saved(struct swap *swap, struct saved *ret_saved)
 	if (!orphan)
 		return false;
 	*ret_saved = (struct saved){.orphan = orphan,
-		.context = orphan->renewed > 0
-				   ? cursor_new(orphan_renewed(swap, orphan), orphan->renewed)
-				   : cursor_new(orphan_original(swap, orphan), orphan->original),
-		.renewed = orphan_renewed(swap, orphan),
+		.context = orphan_context(&swap->orphans, orphan),
+		.renewed = orphan_renewed(&swap->orphans, orphan),
 		.size = &orphan->renewed,
 		.number = &orphan->number};
 	return true;
@@ -269,7 +211,7 @@ static void forget_saved(const struct saved *saved)
 	if (saved->session)
 		*saved->session = (struct space_session){0};
 	if (saved->orphan)
-		*saved->orphan = (struct swap_orphan){0};
+		*saved->orphan = (struct orphan){0};
 }
 
 /* One that somebody saved in the time of an earlier manager cannot be loaded here. */
@@ -318,7 +260,7 @@ static int evict_session(struct swap *swap)
 
 	if (!session)
 		return 0;
-	for (int i = 0; code == TPM_RC_CONTEXT_GAP && i < SWAP_ORPHANS; i++) {
+	for (int i = 0; code == TPM_RC_CONTEXT_GAP && i < ORPHANS_MAX; i++) {
 		if (i > 0)
 			r = close_gap(swap);
 		if (r >= 0)
@@ -547,8 +489,11 @@ int swap_flush_renewed(struct swap *swap)
 {
 	int r = 0;
 
-	for (unsigned i = 0; r == 0 && i < SWAP_ORPHANS; i++)
-		if (swap->orphans[i].handle != 0 && swap->orphans[i].renewed > 0)
-			r = flush(swap, swap->orphans[i].handle);
+	for (unsigned i = 0; r == 0 && i < ORPHANS_MAX; i++) {
+		const struct orphan *orphan = &swap->orphans.orphans[i];
+
+		if (orphan->handle != 0 && orphan->renewed > 0)
+			r = flush(swap, orphan->handle);
+	}
 	return r;
 }

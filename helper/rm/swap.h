@@ -8,33 +8,17 @@
  * All functions return a negative errno where the TPM is lost, with all that was in it.
  */
 #include "relay/tpm-command.h"
+#include "rm/orphan.h"
 #include "rm/request.h"
 #include "rm/space.h"
-
-/*
- * A TPM session that its owner has saved: it belongs to whoever holds the context. It blocks
- * everybody when it gets too old (TPM_RC_CONTEXT_GAP), so that a copy is kept to renew it by.
- */
-struct swap_orphan {
-	uint32_t handle; /* 0: the slot is free */
-	uint64_t number; /* as in struct space_session */
-	size_t original; /* bytes of the context that was given away */
-	size_t renewed;  /* bytes of the one that holds now; 0: the original does */
-};
-
-#define SWAP_ORPHANS 64 /* active sessions of a TPM, as a rule (TPM_PT_ACTIVE_SESSIONS_MAX) */
 
 struct swap {
 	struct request request;
 	uint64_t clock; /* commands executed; what has this as `used` stays loaded */
 	struct space *spaces;
 	unsigned space_count;
-	struct swap_orphan orphans[SWAP_ORPHANS];
-	uint8_t *orphan_memory; /* two contexts for each */
+	struct orphan_list orphans;
 };
-
-/* Bytes of memory for orphans. */
-#define SWAP_ORPHAN_MEMORY ((size_t)SWAP_ORPHANS * 2 * SPACE_CONTEXT_SIZE)
 
 /*
  * Loads what COMMAND names, all of it of SPACE. *ret_code is TPM_RC_SUCCESS, or the response code
@@ -67,12 +51,3 @@ int swap_flush_renewed(struct swap *swap);
 
 /* Whether a space holds the session HANDLE. */
 bool swap_holds_session(const struct swap *swap, uint32_t handle);
-
-/* Keeps a copy of the context that ContextSave gave out for the session HANDLE. */
-void swap_add_orphan(struct swap *swap, uint32_t handle, struct cursor context);
-
-/*
- * The context to load in place of CONTEXT, which somebody wants to load: the renewed one, or an
- * empty cursor where the original is good.
- */
-struct cursor swap_renewed_context(struct swap *swap, struct cursor context);
