@@ -228,6 +228,10 @@ int main(int argc, char **argv)
 	umask(0077);
 	(void)signal(SIGPIPE, SIG_IGN);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+#ifndef TPMGATE_SANITIZED
+	/* A resource manager with a TCTI may open files as the same user: not this one's memory. */
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#endif
 	if (!main_fill_standard())
 		return 1;
 	if (!main_parse(argc, argv, &arguments)) {

@@ -139,27 +139,36 @@ static void open_refuse_busy(struct open_work *work)
 			work->device.path, WAIT_MS / 1000);
 }
 
+static void open_refuse_failed(struct open_work *work, const char *problem)
+{
+	if (work->device.backend == POLICY_BACKEND_MANAGER)
+		client_refuse(
+			work->client, PROTOCOL_NO_DEVICE, "there is no TPM to be had: %s", problem);
+	else
+		client_refuse(work->client, PROTOCOL_NO_DEVICE,
+			"cannot reach the TPM at %s: %s; does it run?", work->device.path, problem);
+}
+
 /* The stream or the resource manager, which the session holds from here on. */
 static void open_on_tpm(void *context, enum wait_result result, int fd, const char *problem)
 {
 	struct open_work *work = context;
+	struct session_list *sessions = work->client->broker->sessions;
 	CLEANUP_FD int tpm = fd;
 
 	work->wait = NULL;
 	if (result == WAIT_E_BUSY) {
 		open_refuse_busy(work);
-	} else if (result != WAIT_GRANTED && work->device.backend == POLICY_BACKEND_MANAGER) {
-		client_refuse(
-			work->client, PROTOCOL_NO_DEVICE, "there is no TPM to be had: %s", problem);
-	} else if (result != WAIT_GRANTED) {
-		client_refuse(work->client, PROTOCOL_NO_DEVICE,
-			"cannot reach the TPM at %s: %s; does it run?", work->device.path, problem);
-	} else if (open_check_limits(work->client)) {
-		open_start_session(work, tpm);
-	} else { /* others may have opened sessions meanwhile */
-		struct session_order order = open_order(work, tpm);
+	} else if (result == WAIT_GRANTED) {
+		const struct session_hold hold = open_order(work, tpm).hold;
 
-		session_list_release(work->client->broker->sessions, &order.hold);
+		/* Others may have opened sessions meanwhile. A refusal frees WORK. */
+		if (open_check_limits(work->client))
+			open_start_session(work, tpm);
+		else
+			session_list_release(sessions, &hold);
+	} else {
+		open_refuse_failed(work, problem);
 	}
 }
 

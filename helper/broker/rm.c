@@ -148,11 +148,16 @@ static bool rm_on_message(struct rm *rm, const struct rm_message *message)
 		rm_schedule(rm);
 		return true;
 	case RM_FAILED:
+		if (rm->problem[0] != '\0')
+			return false;
 		text_line(message->text, rm->problem, sizeof rm->problem);
 		if (rm->state == RM_STATE_RUNNING)
 			rm_leave(rm);
 		return true;
 	case RM_CLEAN:
+		/* one that was adopted may have been told to leave by the broker before */
+		if (rm->state == RM_STATE_RUNNING)
+			rm_leave(rm);
 		rm->clean = rm->state == RM_STATE_LEAVING && rm->problem[0] == '\0';
 		return rm->clean;
 	default:
@@ -335,14 +340,16 @@ static void rm_grant(struct rm *rm, struct wait *wait)
 {
 	int fd = rm_connect(rm);
 
-	if (fd >= 0)
+	if (fd >= 0) {
 		rm->held++;
-	if (fd >= 0)
 		wait_answer(wait, WAIT_GRANTED, fd, NULL);
-	else if (fd == -EAGAIN)
+	} else if (fd == -EPIPE) {
+		rm_leave(rm); /* it goes already; the next one is for WAIT */
+	} else if (fd == -EAGAIN) {
 		wait_answer(wait, WAIT_E_BUSY, -1, NULL);
-	else
+	} else {
 		wait_answer(wait, WAIT_E_FAILED, -1, g_strerror(-fd));
+	}
 }
 
 static gboolean rm_on_idle(gpointer data)

@@ -4,6 +4,7 @@
 #include <seccomp.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -115,6 +116,24 @@ int sandbox_allow_fd(struct sandbox *sandbox, int call, int fd)
 	const struct scmp_arg_cmp argument = argument_is_fd(fd);
 
 	return seccomp_rule_add_array(filter_of(sandbox), SCMP_ACT_ALLOW, call, 1, &argument);
+}
+
+int sandbox_allow_data(struct sandbox *sandbox)
+{
+#ifdef TPMGATE_SANITIZED
+	(void)sandbox; /* all of it is allowed */
+	return 0;
+#else
+	static const int calls[] = {SCMP_SYS(mmap), SCMP_SYS(mmap2), SCMP_SYS(mprotect)};
+	const struct scmp_arg_cmp not_executable = {
+		.arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < sizeof calls / sizeof calls[0]; i++)
+		r = seccomp_rule_add_array(
+			filter_of(sandbox), SCMP_ACT_ALLOW, calls[i], 1, &not_executable);
+	return r;
+#endif
 }
 
 int sandbox_allow_connected(struct sandbox *sandbox, int call, int fd)

@@ -32,6 +32,8 @@ struct sandbox *sandbox_new(enum sandbox_otherwise otherwise);
 int sandbox_allow(struct sandbox *sandbox, const int *calls, size_t count);
 /* Allows CALL where its first argument is FD. */
 int sandbox_allow_fd(struct sandbox *sandbox, int call, int fd);
+/* Allows mapping and protecting memory that is not executable. */
+int sandbox_allow_data(struct sandbox *sandbox);
 /* Allows sendto and recvfrom (CALL) without an address: on FD, or on any where it is negative. */
 int sandbox_allow_connected(struct sandbox *sandbox, int call, int fd);
 /* From here on nothing else is possible. Frees SANDBOX, as sandbox_free() does without that. */

@@ -205,7 +205,10 @@ static int learn_handle(struct account *account, const struct tpm_command *comma
 
 	uint32_t *slot = session_slot(account, 0);
 
-	if (!slot || account_has_session(account, handle))
+	/* a handle that is given out again was lost without a word, as after a reset of the TPM */
+	if (account_has_session(account, handle))
+		return 0;
+	if (!slot)
 		return -EBADMSG;
 	*slot = handle;
 	return 0;

@@ -4,10 +4,9 @@
 #include <errno.h>
 #include <stdio.h>
 
-int backend_tcti_open(const char *conf, unsigned seconds, struct backend_tcti **ret_tcti,
-	char problem[BACKEND_PROBLEM_SIZE])
+int backend_tcti_open(
+	const char *conf, struct backend_tcti **ret_tcti, char problem[BACKEND_PROBLEM_SIZE])
 {
-	(void)seconds;
 	(void)ret_tcti;
 	snprintf(problem, BACKEND_PROBLEM_SIZE,
 		"tcti:%s cannot be used: tpmgate was built without TCTIs (TPMGATE_TCTI=OFF)", conf);

@@ -48,8 +48,8 @@ static int use_loader(
 	return 0;
 }
 
-int backend_tcti_open(const char *conf, unsigned seconds, struct backend_tcti **ret_tcti,
-	char problem[BACKEND_PROBLEM_SIZE])
+int backend_tcti_open(
+	const char *conf, struct backend_tcti **ret_tcti, char problem[BACKEND_PROBLEM_SIZE])
 {
 	struct backend_tcti *tcti = calloc(1, sizeof *tcti);
 	int r;
@@ -59,9 +59,7 @@ int backend_tcti_open(const char *conf, unsigned seconds, struct backend_tcti **
 		return -ENOMEM;
 	}
 	setenv("TSS2_LOG", "all+none", 0); /* one line says what failed */
-	alarm(seconds);
 	r = use_loader(conf, tcti, problem);
-	alarm(0);
 	if (r < 0) {
 		free(tcti);
 		return r;

@@ -54,7 +54,7 @@ int backend_open(const char *spec, unsigned timeout, struct backend *ret_backend
 	if (strncmp(spec, "unix:", 5) == 0)
 		r = connect_unix(spec + 5, &backend.fd, problem);
 	else if (strncmp(spec, "tcti:", 5) == 0)
-		r = backend_tcti_open(spec + 5, timeout, &backend.tcti, problem);
+		r = backend_tcti_open(spec + 5, &backend.tcti, problem);
 	else
 		snprintf(problem, BACKEND_PROBLEM_SIZE,
 			"'%s' is neither unix:PATH nor tcti:NAME:CONF", spec);
@@ -121,7 +121,8 @@ static int read_response(
 
 		if (r < 0)
 			return r;
-		got = recv(fd, response + have, TPM_MESSAGE_MAX - have, MSG_DONTWAIT);
+		got = recvfrom(
+			fd, response + have, TPM_MESSAGE_MAX - have, MSG_DONTWAIT, NULL, NULL);
 		if (got < 0 && (errno == EAGAIN || errno == EINTR))
 			continue;
 		if (got <= 0)
@@ -154,7 +155,7 @@ static int transact(struct backend *backend, const uint8_t *command, size_t size
 		return r;
 	}
 	/* One command is outstanding at a time: a stream that has no room for it is broken. */
-	sent = send(backend->fd, command, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+	sent = sendto(backend->fd, command, size, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
 	if (sent < 0)
 		return -errno;
 	if ((size_t)sent != size)

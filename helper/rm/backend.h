@@ -24,7 +24,8 @@ struct backend {
 
 /*
  * Connects to SPEC, "unix:PATH" or "tcti:NAME:CONF" (NAME:CONF as Tss2_TctiLdr_Initialize() takes
- * it). Returns 0, or a negative errno and PROBLEM, one line.
+ * it); it may take for ever. TIMEOUT, in seconds, is for commands. Returns 0, or a negative errno
+ * and PROBLEM, one line.
  */
 int backend_open(const char *spec, unsigned timeout, struct backend *ret_backend,
 	char problem[BACKEND_PROBLEM_SIZE]);
@@ -41,11 +42,11 @@ int backend_execute(struct backend *backend, const uint8_t *command, size_t size
 	uint8_t response[TPM_MESSAGE_MAX], size_t *ret_size);
 
 /*
- * backend-tcti.c: as backend_open() and backend_execute(). Where either takes more than SECONDS,
- * the process gets SIGALRM, since a TCTI may wait for ever and cannot be told to stop.
+ * backend-tcti.c: as backend_open() and backend_execute(). Where a transaction takes more than
+ * SECONDS, the process gets SIGALRM, since a TCTI may wait for ever and cannot be told to stop.
  */
-int backend_tcti_open(const char *conf, unsigned seconds, struct backend_tcti **ret_tcti,
-	char problem[BACKEND_PROBLEM_SIZE]);
+int backend_tcti_open(
+	const char *conf, struct backend_tcti **ret_tcti, char problem[BACKEND_PROBLEM_SIZE]);
 void backend_tcti_close(struct backend_tcti *tcti);
 int backend_tcti_transact(struct backend_tcti *tcti, const uint8_t *command, size_t size,
 	unsigned seconds, uint8_t response[TPM_MESSAGE_MAX], size_t *ret_size);

@@ -12,9 +12,9 @@
  *
  * A TCTI is somebody else's code, which connects anew for each command (swtpm), looks up names
  * (mssim), talks to a child that was started before (cmd) or to a device. It may besides open files
- * and sockets as far as the user tpmgate may, map memory that is not executable by new code, and
- * wait. It may not execute a program, start a process or thread, trace, signal others, or change
- * who it is: such calls fail with EPERM, since a library may try one and go on.
+ * and sockets as far as the user tpmgate may, map memory that is not executable, and wait. It may
+ * not execute a program, start a process or thread, trace, signal others, or change who it is: such
+ * calls fail with EPERM, since a library may try one and go on.
  */
 #include "rm/confine.h"
 
@@ -43,8 +43,8 @@ static const int for_tcti[] = {
 	SCMP_SYS(recvmmsg), SCMP_SYS(shutdown), SCMP_SYS(bind), SCMP_SYS(getsockname),
 	SCMP_SYS(getpeername), SCMP_SYS(getsockopt), SCMP_SYS(setsockopt),
 	/* memory */
-	SCMP_SYS(brk), SCMP_SYS(mmap), SCMP_SYS(mmap2), SCMP_SYS(mprotect), SCMP_SYS(munmap),
-	SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(futex), SCMP_SYS(futex_time64),
+	SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(futex),
+	SCMP_SYS(futex_time64),
 	/* waiting, and the alarm that ends it */
 	SCMP_SYS(poll), SCMP_SYS(select), SCMP_SYS(_newselect), SCMP_SYS(pselect6),
 	SCMP_SYS(pselect6_time64), SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep),
@@ -81,6 +81,8 @@ int confine(bool tcti, rlim_t descriptors)
 		r = allow_stream(sandbox);
 	if (r == 0 && tcti)
 		r = sandbox_allow(sandbox, for_tcti, sizeof for_tcti / sizeof for_tcti[0]);
+	if (r == 0 && tcti)
+		r = sandbox_allow_data(sandbox);
 	if (r < 0) {
 		sandbox_free(sandbox);
 		return r;

@@ -104,7 +104,8 @@ static int tell(enum rm_type type, const char *text)
 {
 	struct rm_message message = rm_message_new(type, text);
 
-	return send(RM_FD_CONTROL, &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0
+	return sendto(RM_FD_CONTROL, &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL, NULL,
+		       0) < 0
 		       ? -errno
 		       : 0;
 }
@@ -113,7 +114,7 @@ static void on_alarm(int number)
 {
 	(void)number;
 	/* the broker logs it; only calls that a signal handler may make */
-	send(RM_FD_CONTROL, &expired, sizeof expired, MSG_DONTWAIT | MSG_NOSIGNAL);
+	sendto(RM_FD_CONTROL, &expired, sizeof expired, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
 	_exit(1);
 }
 
@@ -176,7 +177,10 @@ static int prepare(const struct options *options, struct backend *backend, struc
 	expired = rm_message_new(RM_FAILED, problem);
 	if (sigaction(SIGALRM, &action, NULL) < 0)
 		return fail("cannot set its alarm");
-	if (backend_open(options->tpm, start_timeout(options), backend, problem) < 0)
+	alarm(start_timeout(options));
+	r = backend_open(options->tpm, start_timeout(options), backend, problem);
+	alarm(0);
+	if (r < 0)
 		return fail(problem);
 	r = manager_init(&manager, backend, (unsigned)options->clients, (unsigned)options->objects,
 		(unsigned)options->sessions);

@@ -54,6 +54,16 @@ static int startup(struct manager *manager)
 	return r == 0 && code != TPM_RC_SUCCESS && code != TPM_RC_INITIALIZE ? -EPROTO : r;
 }
 
+/* The TPM was reset: what it had is gone, or is nobody's where it only says so. */
+static int restart(struct manager *manager)
+{
+	int r;
+
+	swap_forget_all(&manager->swap);
+	r = startup(manager);
+	return r < 0 ? r : swap_flush_all(&manager->swap, false);
+}
+
 int manager_start(struct manager *manager, bool saved)
 {
 	int r = startup(manager);
@@ -258,10 +268,8 @@ static int learn_success(struct manager *manager, struct space *space,
 static int learn_failure(struct manager *manager, struct space *space,
 	const struct tpm_command *command, uint32_t code)
 {
-	if (code == TPM_RC_INITIALIZE) {
-		swap_forget_all(&manager->swap);
-		return startup(manager);
-	}
+	if (code == TPM_RC_INITIALIZE)
+		return restart(manager);
 	for (unsigned i = 0; i < command->handle_count; i++)
 		if (code == TPM_RC_REFERENCE_H0 + i)
 			lose(space, command->handles[i]);
@@ -321,7 +329,7 @@ static int execute(struct manager *manager, struct space *space, const struct tp
 		return r;
 	if (code != TPM_RC_SUCCESS) {
 		*ret_size = answer(manager, code);
-		return 0;
+		return code == TPM_RC_INITIALIZE ? restart(manager) : 0;
 	}
 	size = enter(manager, space, command, bytes, size);
 	r = swap_execute(&manager->swap, bytes, size, manager->response, ret_size);

@@ -12,22 +12,25 @@ uint8_t *orphan_renewed(const struct orphan_list *list, const struct orphan *orp
 	return orphan_original(list, orphan) + SPACE_CONTEXT_SIZE;
 }
 
-static struct orphan *orphan_slot(struct orphan_list *list, uint32_t handle)
+struct orphan *orphan_find(struct orphan_list *list, uint32_t handle)
 {
 	for (unsigned i = 0; i < ORPHANS_MAX; i++)
-		if (list->orphans[i].handle == handle)
+		if (space_same_session(list->orphans[i].handle, handle))
 			return &list->orphans[i];
 	return NULL;
 }
 
-struct orphan *orphan_find(struct orphan_list *list, uint32_t handle)
+static struct orphan *orphan_free_slot(struct orphan_list *list)
 {
-	return handle != 0 ? orphan_slot(list, handle) : NULL;
+	for (unsigned i = 0; i < ORPHANS_MAX; i++)
+		if (list->orphans[i].handle == 0)
+			return &list->orphans[i];
+	return NULL;
 }
 
 void orphan_add(struct orphan_list *list, uint32_t handle, struct cursor context)
 {
-	struct orphan *orphan = orphan_slot(list, 0);
+	struct orphan *orphan = orphan_free_slot(list);
 	struct cursor cursor = context;
 	uint64_t number;
 

@@ -112,7 +112,8 @@ static int serve(struct server *server, unsigned i)
 	uint8_t command[TPM_MESSAGE_MAX];
 	const struct server_client *client = &server->clients[i];
 	struct manager *manager = server->manager;
-	ssize_t got = recv(client->fd, command, sizeof command, MSG_DONTWAIT | MSG_TRUNC);
+	ssize_t got =
+		recvfrom(client->fd, command, sizeof command, MSG_DONTWAIT | MSG_TRUNC, NULL, NULL);
 	size_t size = 0;
 	int r;
 
@@ -125,7 +126,8 @@ static int serve(struct server *server, unsigned i)
 		(size_t)got <= sizeof command ? (size_t)got : 0, &size);
 	if (r < 0)
 		return r;
-	return send(client->fd, manager->response, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0;
+	return sendto(client->fd, manager->response, size, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0) <
+	       0;
 }
 
 static int serve_ready(struct server *server, unsigned polled)
@@ -168,7 +170,9 @@ static int hear_backend(int backend)
 {
 	char byte;
 
-	return recv(backend, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) > 0 ? -EBADMSG : -EPIPE;
+	return recvfrom(backend, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) > 0
+		       ? -EBADMSG
+		       : -EPIPE;
 }
 
 int server_run(struct server *server)

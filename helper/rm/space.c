@@ -62,6 +62,16 @@ struct space_session *space_add_session(struct space *space, uint32_t handle)
 	return NULL;
 }
 
+static bool is_session(uint32_t handle)
+{
+	return handle >> 24 == TPM_HT_HMAC_SESSION || handle >> 24 == TPM_HT_POLICY_SESSION;
+}
+
+bool space_same_session(uint32_t a, uint32_t b)
+{
+	return is_session(a) && is_session(b) && (a & 0xffffff) == (b & 0xffffff);
+}
+
 bool space_objects_full(const struct space *space)
 {
 	for (unsigned i = 0; i < space->object_slots; i++)

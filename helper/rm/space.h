@@ -56,6 +56,12 @@ struct space_session *space_session(struct space *space, uint32_t handle);
 struct space_object *space_add_object(struct space *space, uint32_t real, bool sequence);
 struct space_session *space_add_session(struct space *space, uint32_t handle);
 
+/*
+ * Whether A and B are one TPM session: TPMs tell them apart by the lower 24 bits, and some take and
+ * show a policy session by the handle type of HMAC sessions.
+ */
+bool space_same_session(uint32_t a, uint32_t b);
+
 bool space_objects_full(const struct space *space);
 bool space_sessions_full(const struct space *space);
 

@@ -31,10 +31,19 @@ static int save(struct swap *swap, uint32_t handle, uint8_t *context, size_t *re
 
 /* ---- records ---- */
 
+/* The session that TPMs know by HANDLE, in SPACE; NULL where there is none. */
+static struct space_session *find_session(struct space *space, uint32_t handle)
+{
+	for (unsigned i = 0; space->taken && i < space->session_slots; i++)
+		if (space_same_session(space->sessions[i].handle, handle))
+			return &space->sessions[i];
+	return NULL;
+}
+
 bool swap_holds_session(const struct swap *swap, uint32_t handle)
 {
 	for (unsigned i = 0; i < swap->space_count; i++)
-		if (swap->spaces[i].taken && space_session(&swap->spaces[i], handle))
+		if (find_session(&swap->spaces[i], handle))
 			return true;
 	return false;
 }
@@ -45,13 +54,13 @@ void swap_forget(struct swap *swap, uint32_t real)
 
 	if (orphan)
 		*orphan = (struct orphan){0};
-	for (unsigned i = 0; real != 0 && i < swap->space_count; i++) {
+	for (unsigned i = 0; i < swap->space_count; i++) {
 		struct space *space = &swap->spaces[i];
-		struct space_session *session = space->taken ? space_session(space, real) : NULL;
+		struct space_session *session = find_session(space, real);
 
 		if (session)
 			*session = (struct space_session){0};
-		for (unsigned j = 0; space->taken && j < space->object_slots; j++)
+		for (unsigned j = 0; space->taken && real != 0 && j < space->object_slots; j++)
 			if (space->objects[j].real == real)
 				space->objects[j].real = 0;
 	}
@@ -174,10 +183,11 @@ static int flush_kind(struct swap *swap, uint32_t kind, bool unknown)
 struct saved {
 	struct space_session *session; /* of a space, or NULL */
 	struct orphan *orphan;         /* or of somebody outside */
-	struct cursor context;         /* that holds now */
-	uint8_t *renewed;              /* where a newer one goes, ... */
-	size_t *size;                  /* its size ... */
-	uint64_t *number;              /* and its number */
+	uint32_t handle;
+	struct cursor context; /* that holds now */
+	uint8_t *renewed;      /* where a newer one goes, ... */
+	size_t *size;          /* its size ... */
+	uint64_t *number;      /* and its number */
 };
 
 static bool oldest_saved(struct swap *swap, struct saved *ret_saved)
@@ -190,6 +200,7 @@ static bool oldest_saved(struct swap *swap, struct saved *ret_saved)
 		uint8_t *context = space_session_context(space, session);
 
 		*ret_saved = (struct saved){.session = session,
+			.handle = session->handle,
 			.context = cursor_new(context, session->saved),
 			.renewed = context,
 			.size = &session->saved,
@@ -199,6 +210,7 @@ static bool oldest_saved(struct swap *swap, struct saved *ret_saved)
 	if (!orphan)
 		return false;
 	*ret_saved = (struct saved){.orphan = orphan,
+		.handle = orphan->handle,
 		.context = orphan_context(&swap->orphans, orphan),
 		.renewed = orphan_renewed(&swap->orphans, orphan),
 		.size = &orphan->renewed,
@@ -214,40 +226,58 @@ static void forget_saved(const struct saved *saved)
 		*saved->orphan = (struct orphan){0};
 }
 
-/* One that somebody saved in the time of an earlier manager cannot be loaded here. */
-static int flush_unknown(struct swap *swap)
+/* Whether CODE, about a context that was good once, says that the TPM will never take it again. */
+static bool is_lost(uint32_t code)
 {
-	return flush_kind(swap, TPM_HT_POLICY_SESSION, true);
+	return code & 0x80 || (code >= TPM_RC_REFERENCE_H0 && code < TPM_RC_REFERENCE_S0);
 }
 
 /*
- * The session that was saved longest ago keeps all others from being saved (TPM_RC_CONTEXT_GAP):
- * it is loaded and saved again, which makes it the youngest. The TPM keeps a slot free for that.
- * Where it is one that nobody here knows, it is flushed. Returns 1 where that may have helped, or a
- * negative errno.
+ * Loads and saves the oldest that is known, so that it becomes the youngest: the TPM keeps a slot
+ * free for that. *ret_code stays TPM_RC_CONTEXT_GAP where another, unknown one is in the way.
+ */
+static int renew_oldest(struct swap *swap, uint32_t *ret_code)
+{
+	struct saved saved;
+	uint32_t handle = 0;
+	int r;
+
+	*ret_code = TPM_RC_CONTEXT_GAP;
+	if (!oldest_saved(swap, &saved))
+		return 0;
+	r = request_load(&swap->request, saved.context, &handle, ret_code);
+	if (r < 0)
+		return r;
+	if (*ret_code != TPM_RC_SUCCESS) {
+		if (is_lost(*ret_code))
+			forget_saved(&saved); /* flushed past the manager */
+		return 0;
+	}
+	if (handle != saved.handle)
+		return -EBADMSG;
+	r = save(swap, handle, saved.renewed, saved.size, saved.number, ret_code);
+	if (r == 0 && *ret_code != TPM_RC_SUCCESS && saved.orphan) {
+		/* loaded, and not to be saved: its holder has lost it */
+		forget_saved(&saved);
+		r = flush(swap, handle);
+	}
+	return r;
+}
+
+/*
+ * The session that was saved longest ago keeps all others from being saved (TPM_RC_CONTEXT_GAP).
+ * One that somebody saved in the time of an earlier manager cannot be loaded here: it is flushed.
+ * Returns 1 where that may have helped, 0 where it has not.
  */
 static int close_gap(struct swap *swap)
 {
-	struct saved saved;
-	uint32_t handle;
-	uint32_t code = TPM_RC_CONTEXT_GAP;
-	int r = 0;
+	uint32_t code;
+	int r = renew_oldest(swap, &code);
 
-	if (oldest_saved(swap, &saved)) {
-		r = request_load(&swap->request, saved.context, &handle, &code);
-		if (r == 0 && code == TPM_RC_SUCCESS) {
-			r = save(swap, handle, saved.renewed, saved.size, saved.number, &code);
-			if (r == 0 && code != TPM_RC_SUCCESS && saved.orphan) {
-				/* loaded, and not to be saved: its holder has lost it */
-				forget_saved(&saved);
-				r = flush(swap, handle);
-			}
-		} else if (r == 0 && code != TPM_RC_CONTEXT_GAP) {
-			forget_saved(&saved); /* flushed past the manager, or a reset */
-		}
-	}
 	if (r == 0 && code == TPM_RC_CONTEXT_GAP)
-		r = flush_unknown(swap);
+		r = flush_kind(swap, TPM_HT_POLICY_SESSION, true);
+	else if (r == 0 && code != TPM_RC_SUCCESS && !is_lost(code))
+		return 0;
 	return r < 0 ? r : 1;
 }
 
@@ -261,8 +291,8 @@ static int evict_session(struct swap *swap)
 	if (!session)
 		return 0;
 	for (int i = 0; code == TPM_RC_CONTEXT_GAP && i < ORPHANS_MAX; i++) {
-		if (i > 0)
-			r = close_gap(swap);
+		if (i > 0 && (r = close_gap(swap)) == 0)
+			return 0;
 		if (r >= 0)
 			r = save(swap, session->handle, space_session_context(space, session),
 				&session->saved, &session->number, &code);
@@ -313,12 +343,6 @@ int swap_execute(struct swap *swap, const uint8_t *command, size_t size,
 }
 
 /* ---- into the TPM ---- */
-
-/* Whether CODE, about a context that was good once, says that the TPM will never take it again. */
-static bool is_lost(uint32_t code)
-{
-	return code & 0x80 || (code >= TPM_RC_REFERENCE_H0 && code < TPM_RC_REFERENCE_S0);
-}
 
 static int load_object(
 	struct swap *swap, struct space *space, struct space_object *object, uint32_t *ret_code)
