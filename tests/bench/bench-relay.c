@@ -109,9 +109,10 @@ static int bench_relay_measure(const struct bench *bench, pid_t pids[3])
 	if (r < 0)
 		return r;
 
+	struct way ways[] = {way_over_fd(&direct[0]), way_over_fd(&client[0])};
 	struct measure measures[] = {
-		{.run = random_run, .context = &direct[0], .count = BENCH_RELAY_COUNT},
-		{.run = random_run, .context = &client[0], .count = BENCH_RELAY_COUNT},
+		{.run = random_run, .context = &ways[0], .count = BENCH_RELAY_COUNT},
+		{.run = random_run, .context = &ways[1], .count = BENCH_RELAY_COUNT},
 	};
 
 	r = measure_interleaved(measures, 2);

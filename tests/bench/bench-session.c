@@ -37,13 +37,15 @@ int bench_write(const char *path, const char *content)
 int bench_start_broker(const struct bench *bench, const char *tpm)
 {
 	char socket_path[BENCH_PATH_SIZE], config[BENCH_PATH_SIZE], profile[BENCH_PATH_SIZE];
-	char text[256];
+	char text[512];
 	int r;
 
 	bench_path(bench, "broker.sock", socket_path);
 	unlink(socket_path); /* of the broker before this one */
 	snprintf(text, sizeof text,
-		"[Profile]\nSummary=random numbers\nGroups=%u\n[Allow]\nCommands=GetRandom\n",
+		"[Profile]\nSummary=random numbers, signing keys and TPM sessions\nGroups=%u\n"
+		"[Allow]\nCommands=GetRandom;CreatePrimary;Sign;StartAuthSession\n"
+		"Hierarchies=OWNER\n",
 		(unsigned int)getgid());
 	r = bench_write(bench_path(bench, "bench.profile", profile), text);
 	if (r == 0)
@@ -59,8 +61,8 @@ int bench_start_broker(const struct bench *bench, const char *tpm)
 
 	/* The socket listens before the broker runs, so that nobody waits for it to be ready. */
 	const char *const argv[] = {bench->broker, "--tpm", tpm, "--config", config,
-		"--profiles-dir", bench->directory, "--relay", bench->relay, "--no-polkit",
-		"--idle-exit", "600", getuid() == 0 ? "--allow-root" : NULL, NULL};
+		"--profiles-dir", bench->directory, "--relay", bench->relay, "--rm", bench->rm,
+		"--no-polkit", "--idle-exit", "600", getuid() == 0 ? "--allow-root" : NULL, NULL};
 
 	return process_start(argv, &listener, 1, PROCESS_LISTEN | PROCESS_QUIET);
 }
@@ -90,7 +92,8 @@ int bench_session_run(void *context, unsigned int count)
 
 	for (unsigned int i = 0; i < count; i++) {
 		CLEANUP_FD int fd = bench_open(bench);
-		int r = fd < 0 ? fd : random_get(fd, 1);
+		const struct way way = way_over_fd(&fd);
+		int r = fd < 0 ? fd : random_get(&way, 1);
 
 		if (r < 0)
 			return r;

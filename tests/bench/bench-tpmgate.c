@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BENCH_SECONDS 300
+#define BENCH_SECONDS 120
 
 const char *bench_path(const struct bench *bench, const char *name, char ret_path[BENCH_PATH_SIZE])
 {
@@ -66,13 +66,17 @@ static int bench_run(const struct bench *bench)
 int main(int argc, char **argv)
 {
 	char directory[] = "/tmp/bench-tpmgate.XXXXXX";
-	struct bench bench = {.broker = BENCH_BROKER, .relay = BENCH_RELAY, .directory = directory};
+	struct bench bench = {.broker = BENCH_BROKER,
+		.relay = BENCH_RELAY,
+		.rm = BENCH_RM,
+		.directory = directory};
 
-	if (argc == 3) {
+	if (argc == 4) {
 		bench.broker = argv[1];
 		bench.relay = argv[2];
+		bench.rm = argv[3];
 	} else if (argc != 1) {
-		fprintf(stderr, "usage: %s [BROKER RELAY]\n", argv[0]);
+		fprintf(stderr, "usage: %s [BROKER RELAY RM]\n", argv[0]);
 		return 2;
 	}
 	alarm(BENCH_SECONDS);

@@ -5,6 +5,7 @@
 struct bench {
 	const char *broker;    /* executable */
 	const char *relay;     /* executable */
+	const char *rm;        /* executable */
 	const char *directory; /* private and empty, removed at the end */
 };
 
@@ -17,7 +18,8 @@ int bench_write(const char *path, const char *content);
 
 /*
  * A broker on TPM, a --tpm argument, that listens at bench_path("broker.sock") and lets this
- * program's gid use GetRandom with the profile "bench". Returns its pid or a negative errno.
+ * program's gid use random numbers, signing keys and TPM sessions with the profile "bench". Returns
+ * its pid or a negative errno.
  */
 int bench_start_broker(const struct bench *bench, const char *tpm);
 
@@ -32,3 +34,8 @@ int bench_session_run(void *context, unsigned int count);
 int bench_relay(const struct bench *bench);
 int bench_session(const struct bench *bench);
 int bench_abrmd(const struct bench *bench);
+
+/* Parts of bench_abrmd(), with a broker whose sessions share a resource manager. */
+struct rivals;
+int bench_rm(struct rivals *rivals);
+int bench_rm_memory(const struct rivals *rivals);

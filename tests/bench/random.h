@@ -1,20 +1,12 @@
 #pragma once
-/* The one command of all measurements: GetRandom of eight bytes (TPM 2.0 Part 3, section 16.1). */
-#include <stddef.h>
-#include <stdint.h>
+/* The smallest command of all: GetRandom of eight bytes (TPM 2.0 Part 3, section 16.1). */
+#include "way.h"
 
-#define RANDOM_COMMAND_CODE  0x17bu
-#define RANDOM_COMMAND_SIZE  12
-#define RANDOM_RESPONSE_SIZE 20
+#define RANDOM_COMMAND_CODE 0x17bu
 
-extern const uint8_t random_command[RANDOM_COMMAND_SIZE];
+/* Executes it COUNT times. Returns 0 or a negative errno, -EBADMSG for an answer that is no
+ * success. */
+int random_get(const struct way *way, unsigned int count);
 
-/* Whether the SIZE bytes in RESPONSE are a successful answer. */
-int random_response_check(const uint8_t *response, size_t size);
-
-/* Sends the command over the stream FD, COUNT times, and reads each answer. Returns 0 or a
- * negative errno, -EBADMSG for an answer that is no success. */
-int random_get(int fd, unsigned int count);
-
-/* For measure.h: CONTEXT points to the descriptor. */
+/* For measure.h: CONTEXT is the struct way. */
 int random_run(void *context, unsigned int count);
