@@ -1,9 +1,10 @@
 /*
- * The decoders of both socket protocols.
+ * The decoders of all socket protocols.
  */
 #include "common/account-protocol.h"
 #include "common/policy.h"
 #include "common/protocol.h"
+#include "common/rm-protocol.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct protocol_reply reply;
 	struct protocol_nonce nonce;
 	struct account_message message;
+	struct rm_message told;
 	struct policy_image image;
 	const char *problem;
 	const uint8_t *items;
@@ -31,6 +33,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	protocol_nonce_decode(data, size, &nonce);
 	account_message_decode(data, size, &message);
+	if (rm_message_decode(data, size, &told) == 0 &&
+		(size != sizeof told || strlen(told.text) >= sizeof told.text ||
+			memcmp(data, &told, size) != 0))
+		abort();
 	if (size == sizeof image) {
 		memcpy(&image, data, size);
 		policy_image_check(&image);
