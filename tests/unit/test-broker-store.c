@@ -4,6 +4,7 @@
 #include "broker/fdstore.h"
 #include "broker/notify.h"
 #include "common/cleanup.h"
+#include "common/policy.h"
 
 #include <fcntl.h>
 #include <glib.h>
@@ -87,6 +88,50 @@ static void test_fdstore_decode_takes_nothing_else(void **state)
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
 		assert_int_equal(fdstore_decode(names[i], &session), FDSTORE_NONE);
 	assert_int_equal(fdstore_decode(much, &session), FDSTORE_NONE);
+}
+
+static void test_fdstore_rm_names(void **state)
+{
+	static const enum fdstore_kind kinds[] = {FDSTORE_RM_CONTROL, FDSTORE_RM_PIDFD};
+	static const struct rm_lease leases[] = {
+		{.object_slots = 1, .session_slots = 1},
+		{.object_slots = 10, .session_slots = 3},
+		{.object_slots = POLICY_SLOTS_MAX, .session_slots = POLICY_SLOTS_MAX},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < G_N_ELEMENTS(leases); i++)
+		for (size_t k = 0; k < G_N_ELEMENTS(kinds); k++) {
+			struct rm_lease decoded = {.manager = 77};
+			struct protocol_session session;
+			char name[FDSTORE_NAME_SIZE];
+
+			fdstore_encode_rm(kinds[k], &leases[i], name);
+			assert_null(strchr(name, ':'));
+			assert_int_equal(fdstore_decode_rm(name, &decoded), kinds[k]);
+			assert_int_equal(decoded.object_slots, leases[i].object_slots);
+			assert_int_equal(decoded.session_slots, leases[i].session_slots);
+			/* and it is none of a session */
+			assert_int_equal(fdstore_decode(name, &session), FDSTORE_NONE);
+		}
+}
+
+static void test_fdstore_decode_rm_takes_nothing_else(void **state)
+{
+	static const char *const names[] = {"", "tpmgate-m", "tpmgate-m,a", "tpmgate-m,a,3,",
+		"tpmgate-m,a,3,1", "tpmgate-m,0,3", "tpmgate-m,a,0", "tpmgate-m,A,3",
+		"tpmgate-m,0a,3", "tpmgate-m,ffffffffff,3", "tpmgate-m,-1,3", "tpmgate-m,a, 3",
+		"tpmgate-m,a,3 ", "tpmgate-x,a,3", "tpmgate-a,a,3", "tpmgate-a,1,1,1,1,unix,keys"};
+	struct rm_lease lease = {.manager = 77};
+	g_autofree char *many = g_strdup_printf("tpmgate-m,%x,3", POLICY_SLOTS_MAX + 1);
+
+	(void)state;
+	assert_int_equal(fdstore_decode_rm("tpmgate-m,a,3", &lease), FDSTORE_RM_CONTROL);
+	assert_int_equal(fdstore_decode_rm("tpmgate-q,a,3", &lease), FDSTORE_RM_PIDFD);
+	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+		assert_int_equal(fdstore_decode_rm(names[i], &lease), FDSTORE_NONE);
+	assert_int_equal(fdstore_decode_rm(many, &lease), FDSTORE_NONE);
+	assert_int_equal(lease.object_slots, 10);
 }
 
 /* The service manager's end at ADDRESS, where a leading '@' stands for an abstract name. */
@@ -265,6 +310,8 @@ int main(void)
 		cmocka_unit_test(test_fdstore_names_carry_everything),
 		cmocka_unit_test(test_fdstore_encode_refuses_what_names_cannot_carry),
 		cmocka_unit_test(test_fdstore_decode_takes_nothing_else),
+		cmocka_unit_test(test_fdstore_rm_names),
+		cmocka_unit_test(test_fdstore_decode_rm_takes_nothing_else),
 		cmocka_unit_test(test_notify_at_both_kinds_of_address),
 		cmocka_unit_test(test_notify_to_nobody),
 		cmocka_unit_test(test_notify_waits_its_turn),
