@@ -46,6 +46,7 @@ struct rm {
 	guint timer;        /* it is killed unless it becomes ready, or ends, before */
 	bool flushes_saved; /* it was told to flush saved sessions ... */
 	bool flush_saved;   /* ... or the next one will be */
+	bool adopted;       /* the broker before may have told it to leave already */
 	bool clean;
 	char problem[RM_TEXT_SIZE]; /* that it has told */
 };
@@ -155,8 +156,7 @@ static bool rm_on_message(struct rm *rm, const struct rm_message *message)
 			rm_leave(rm);
 		return true;
 	case RM_CLEAN:
-		/* one that was adopted may have been told to leave by the broker before */
-		if (rm->state == RM_STATE_RUNNING)
+		if (rm->state == RM_STATE_RUNNING && rm->adopted)
 			rm_leave(rm);
 		rm->clean = rm->state == RM_STATE_LEAVING && rm->problem[0] == '\0';
 		return rm->clean;
@@ -286,6 +286,7 @@ static int rm_spawn(struct rm *rm)
 	rm->lease.object_slots = config->rm_objects;
 	rm->lease.session_slots = config->rm_sessions;
 	rm->flushes_saved = rm->flush_saved;
+	rm->adopted = false;
 	rm_watch(rm, TAKE_FD(control), pidfd);
 	rm->state = RM_STATE_STARTING;
 	rm->timer = g_timeout_add_seconds(RM_START_SECONDS, rm_on_timeout, rm);
@@ -409,6 +410,7 @@ void rm_adopt(struct rm *rm, const struct rm_lease *lease, int control, int pidf
 {
 	rm->lease.object_slots = lease->object_slots;
 	rm->lease.session_slots = lease->session_slots;
+	rm->adopted = true;
 	rm_watch(rm, control, pidfd);
 	rm->state = RM_STATE_RUNNING;
 	log_event(LOG_BROKER, G_LOG_LEVEL_MESSAGE, NULL, "resource manager of %s taken over",

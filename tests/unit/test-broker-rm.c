@@ -19,7 +19,7 @@
 
 struct outcome {
 	unsigned calls;
-	enum stream_result result;
+	enum wait_result result;
 	int fd;
 	char problem[256];
 };
@@ -72,7 +72,7 @@ static void set_mode(const char *mode)
 	(void)path;
 }
 
-static void on_done(void *context, enum stream_result result, int fd, const char *problem)
+static void on_done(void *context, enum wait_result result, int fd, const char *problem)
 {
 	struct outcome *outcome = context;
 
@@ -115,14 +115,14 @@ static void assert_granted(const struct outcome *outcome)
 {
 	char hello[5];
 
-	assert_int_equal(outcome->result, STREAM_GRANTED);
+	assert_int_equal(outcome->result, WAIT_GRANTED);
 	assert_int_equal(recv(outcome->fd, hello, sizeof hello, 0), sizeof hello);
 	assert_memory_equal(hello, "hello", sizeof hello);
 }
 
 static void assert_failed(const struct outcome *outcome, const char *problem)
 {
-	assert_int_equal(outcome->result, STREAM_E_FAILED);
+	assert_int_equal(outcome->result, WAIT_E_FAILED);
 	assert_int_equal(outcome->fd, -1);
 	assert_string_equal(outcome->problem, problem);
 }
@@ -218,7 +218,7 @@ static void test_rm_flushes_after_one_that_crashed(void **state)
 		set_mode("dies");
 		do
 			outcome = acquire(f);
-		while (outcome.result != STREAM_E_FAILED);
+		while (outcome.result != WAIT_E_FAILED);
 		set_mode("serves");
 		outcome = acquire(f);
 		assert_granted(&outcome);
@@ -298,7 +298,7 @@ static void test_rm_messages_out_of_turn_have_it_killed(void **state)
 		wait_outcome(&outcome, 1);
 		if (rm_lease(f->rm).manager == manager + 1) {
 			/* it was given to the first, and is gone with that */
-			if (outcome.result == STREAM_GRANTED)
+			if (outcome.result == WAIT_GRANTED)
 				wait_gone(outcome.fd);
 			outcome = acquire(f);
 		}
@@ -330,13 +330,13 @@ static void test_rm_cancelled_waits_are_not_called(void **state)
 	struct fixture *f = *state;
 	struct outcome cancelled = {.fd = -1};
 	struct outcome outcome = {.fd = -1};
-	struct rm_wait *wait;
+	struct wait *wait;
 
 	set_mode("serves");
-	rm_cancel(NULL);
+	wait_cancel(NULL);
 	wait = rm_acquire(f->rm, on_done, &cancelled);
 	rm_acquire(f->rm, on_done, &outcome);
-	rm_cancel(wait);
+	wait_cancel(wait);
 	wait_outcome(&outcome, 1);
 	assert_granted(&outcome);
 	assert_int_equal(cancelled.calls, 0);
@@ -355,7 +355,7 @@ static void test_rm_leaves_when_nobody_waits_any_more(void **state)
 {
 	struct fixture *f = *state;
 	struct outcome cancelled = {.fd = -1};
-	struct rm_wait *wait;
+	struct wait *wait;
 	unsigned manager = rm_lease(f->rm).manager;
 	gboolean over = FALSE;
 	guint timer = g_timeout_add_seconds(PATIENCE_S, on_patience, &over);
@@ -365,7 +365,7 @@ static void test_rm_leaves_when_nobody_waits_any_more(void **state)
 	wait = rm_acquire(f->rm, on_done, &cancelled);
 	while (rm_lease(f->rm).manager == manager && !over)
 		g_main_context_iteration(NULL, TRUE);
-	rm_cancel(wait);
+	wait_cancel(wait);
 	while ((!text || !strstr(text, "end\n")) && !over) {
 		g_main_context_iteration(NULL, FALSE);
 		g_clear_pointer(&text, g_free);
@@ -384,9 +384,9 @@ static void test_rm_that_is_silent_is_waited_for_ten_seconds(void **state)
 
 	set_mode("silent");
 	outcome = acquire(f);
-	assert_int_equal(outcome.result, STREAM_E_BUSY);
+	assert_int_equal(outcome.result, WAIT_E_BUSY);
 	assert_int_equal(outcome.fd, -1);
-	assert_true(g_get_monotonic_time() - begin >= (gint64)STREAM_WAIT_MS * 1000 - 100000);
+	assert_true(g_get_monotonic_time() - begin >= (gint64)WAIT_MS * 1000 - 100000);
 }
 
 int main(void)
