@@ -238,15 +238,17 @@ static double rivals_print_way(
 void rivals_print(const char *title, const struct measure *measures, size_t count, double aim)
 {
 	const struct measure *direct = &measures[RIVALS_DIRECT], *swtpm = &measures[RIVALS_SWTPM];
-	double tpmgate, abrmd;
+	double alone = 0, tpmgate, abrmd;
 
 	printf("%s\n", title);
 	rivals_print_way("direct, socket", direct, NULL);
 	if (count > RIVALS_ALONE)
-		rivals_print_way("tpmgate-rm, no relay", &measures[RIVALS_ALONE], direct);
+		alone = rivals_print_way("tpmgate-rm, no relay", &measures[RIVALS_ALONE], direct);
 	tpmgate = rivals_print_way("through tpmgate", &measures[RIVALS_TPMGATE], direct);
 	rivals_print_way("direct, TCTI for swtpm", swtpm, NULL);
 	abrmd = rivals_print_way("through tpm2-abrmd", &measures[RIVALS_ABRMD], swtpm);
 	printf("  %-24s %8.2f     aim: at most %g\n", "ratio of what they add", tpmgate / abrmd,
 		aim);
+	if (count > RIVALS_ALONE)
+		printf("  %-24s %8.2f     the same\n", "of tpmgate-rm alone", alone / abrmd);
 }
