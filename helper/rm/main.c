@@ -18,6 +18,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#ifdef TPMGATE_ATTEMPT
+/* The test-only build's: tries what confinement must stop, and does not come back. */
+void attempt(void);
+#endif
+
 #define SPARE_DESCRIPTORS 16 /* the control socket, the TPM's, standard error, a TCTI's own */
 
 struct options {
@@ -208,6 +213,9 @@ int main(int argc, char **argv)
 	backend.timeout = (unsigned)options.timeout;
 	if (r == 0)
 		r = tell(RM_READY, NULL);
+#ifdef TPMGATE_ATTEMPT
+	attempt();
+#endif
 	if (r == 0)
 		r = server_run(&server);
 	if (r == 0)

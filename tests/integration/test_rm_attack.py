@@ -32,11 +32,11 @@ class Packets(Tpm):
 class Manager:
     """tpmgate-rm with the test in the place of the broker and of its relays."""
 
-    def __init__(self, path):
+    def __init__(self, tpm, program=RM, environment=None):
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.process = Process([RM, "--tpm", "unix:" + path, "--objects", "16", "--sessions", "16",
+        self.process = Process([program, "--tpm", tpm, "--objects", "16", "--sessions", "16",
                                 "--clients", "8", "--timeout", "30"], fds={3: theirs},
-                               user="tpmgate")
+                               user="tpmgate", env=environment)
         theirs.close()
         assert self.message() == READY
 
@@ -64,7 +64,7 @@ class RelayTakenOver(TestCase):
     def setUp(self):
         self.swtpm = self.start(Swtpm)
         self.fake = self.start(fake_tpm.FakeTpm, self.swtpm)
-        self.manager = self.start(Manager, self.fake.socket)
+        self.manager = self.start(Manager, "unix:" + self.fake.socket)
         self.victim = self.start(self.manager.open)
         self.evil = self.start(self.manager.open)
         self.keys = [self.made(self.victim, create_primary()) for _ in range(3)]
@@ -136,7 +136,7 @@ class Reset(TestCase):
     def test_noticed_by_the_manager_itself(self):
         """Objects that have to be loaded first: the TPM's answer to that is not the last word."""
         swtpm = self.start(Swtpm)
-        manager = self.start(Manager, swtpm.socket)
+        manager = self.start(Manager, "unix:" + swtpm.socket)
         tpm = self.start(manager.open)
         keys = [struct.unpack_from(">I", tpm.execute(create_primary()), 10)[0] for _ in range(6)]
         swtpm.reset()

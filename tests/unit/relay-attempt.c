@@ -1,27 +1,15 @@
-/*
- * What a relay that its client has taken over would try. Linked into the test-only build of the
- * relay, which calls attempt() once it is confined and READY; the environment variable
- * TPMGATE_ATTEMPT names the try, and with the value "list" the names are printed instead. Coming
- * back from the system call at all ends the process with status 99.
- */
+/* What a relay that its client has taken over would try: each try ends it. */
+#include "attempt.h"
+
 #include "common/account-protocol.h"
 
 #include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-void attempt(void);
-
-static const struct {
-	const char *name;
-	long arguments[6]; /* number, then arguments; pointers are put in below */
-} attempts[] = {
+static const struct attempt attempts[] = {
 	{"open", {SYS_openat, AT_FDCWD, 0, O_RDONLY}},
 	{"socket", {SYS_socket, AF_UNIX, SOCK_STREAM, 0}},
 	{"connect", {SYS_connect, RELAY_FD_CLIENT, 0, 16}},
@@ -47,22 +35,5 @@ static const struct {
 
 void attempt(void)
 {
-	const char *wanted = getenv("TPMGATE_ATTEMPT");
-
-	if (!wanted)
-		return;
-	for (size_t i = 0; i < sizeof attempts / sizeof attempts[0]; i++) {
-		const long *a = attempts[i].arguments;
-
-		if (strcmp(wanted, attempts[i].name) == 0) {
-			syscall(a[0], a[1], a[2], a[3], a[4], a[5], 0);
-			_exit(99);
-		}
-		/* dprintf() would seek first, and die of it */
-		if (strcmp(wanted, "list") == 0 &&
-			(write(STDERR_FILENO, attempts[i].name, strlen(attempts[i].name)) < 0 ||
-				write(STDERR_FILENO, "\n", 1) < 0))
-			_exit(97);
-	}
-	_exit(strcmp(wanted, "list") == 0 ? 0 : 98);
+	attempt_run(attempts, sizeof attempts / sizeof attempts[0]);
 }
