@@ -36,7 +36,7 @@ static int receive_session(void)
 		char bytes[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} control;
-	struct rm_message message;
+	struct rm_message message = {.magic = 0};
 	struct iovec data = {.iov_base = &message, .iov_len = sizeof message};
 	struct msghdr header = {.msg_iov = &data,
 		.msg_iovlen = 1,

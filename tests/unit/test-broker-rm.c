@@ -209,7 +209,7 @@ static void test_rm_flushes_after_one_that_crashed(void **state)
 	struct outcome outcome;
 
 	for (size_t i = 0; i < G_N_ELEMENTS(modes); i++) {
-		remove(f->log);
+		(void)remove(f->log);
 		set_mode(modes[i]);
 		outcome = acquire(f);
 		assert_granted(&outcome);
@@ -288,7 +288,7 @@ static void test_rm_messages_out_of_turn_have_it_killed(void **state)
 		struct outcome outcome = {.fd = -1};
 		unsigned manager;
 
-		remove(f->log);
+		(void)remove(f->log);
 		set_mode(modes[i]);
 		rm_acquire(f->rm, on_done, &outcome);
 		manager = rm_lease(f->rm).manager;

@@ -95,7 +95,7 @@ struct row {
 	uint32_t handles[4];
 	uint32_t sessions[4];
 	uint8_t parameters[16];
-	size_t size;
+	uint32_t size;
 	uint32_t expected;
 };
 
