@@ -650,6 +650,49 @@ static void test_manager_hostile_taken_handles(void **state)
 	OK(rm_digest(scene, 1, sessions[1], told));
 }
 
+/* The same when the manager loads an object. */
+static void test_manager_hostile_taken_handle_by_loading(void **state)
+{
+	static const uint8_t taken[] = {0x80, 0x01, 0, 0, 0, 14, 0, 0, 0, 0, 0x80, 0, 0, 0};
+	struct rm_scene *scene = *state;
+	uint32_t objects[3];
+	uint32_t sequence;
+	uint32_t number;
+	uint32_t told[2];
+
+	for (unsigned i = 0; i < FAKE_TPM_OBJECTS; i++)
+		OK(rm_create(scene, 0, &objects[i], &number));
+	OK(rm_sequence_start(scene, 1, &sequence)); /* where the first was */
+	OK(rm_flush(scene, 0, objects[2]));
+	rm_tpm_lie(scene, TPM_CC_CONTEXT_LOAD, taken, sizeof taken);
+	rm_public(scene, 0, objects[0], &number);
+	assert_int_equal(rm_sequence_complete(scene, 1, sequence, told), RC_LOST_H0);
+}
+
+/* A command that needs more than fits is refused; what it needs does not make room for itself. */
+static void test_manager_needed_objects_make_no_room(void **state)
+{
+	static const uint8_t full[] = {0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x09, 0x02};
+	struct rm_scene *scene = *state;
+	uint32_t handles[2];
+	uint32_t numbers[2];
+	uint32_t others[3];
+	uint32_t number;
+	uint32_t told[2];
+
+	for (unsigned i = 0; i < 2; i++)
+		OK(rm_create(scene, 0, &handles[i], &numbers[i]));
+	for (unsigned i = 0; i < 3; i++)
+		OK(rm_create(scene, 1, &others[i], &number));
+	for (unsigned i = 0; i < 3; i++)
+		OK(rm_flush(scene, 1, others[i]));
+	assert_public(scene, 0, handles[0], numbers[0]); /* the only one that is loaded */
+	rm_tpm_lie(scene, TPM_CC_CONTEXT_LOAD, full, sizeof full);
+	assert_int_equal(rm_certify(scene, 0, handles, told), TPM_RC_OBJECT_MEMORY);
+	OK(rm_certify(scene, 0, handles, told));
+	assert_memory_equal(told, numbers, sizeof told);
+}
+
 /* What is refused does not reach the TPM. */
 static void test_manager_malformed_commands(void **state)
 {
@@ -705,6 +748,8 @@ int main(void)
 		TEST(test_manager_hostile_session_kinds),
 		TEST(test_manager_hostile_context_load),
 		TEST(test_manager_hostile_taken_handles),
+		TEST(test_manager_hostile_taken_handle_by_loading),
+		TEST(test_manager_needed_objects_make_no_room),
 		TEST(test_manager_malformed_commands),
 	};
 
