@@ -264,6 +264,19 @@ static int learn_success(struct manager *manager, struct space *space,
 	return flushes_unnamed(code) ? swap_check_objects(&manager->swap) : 0;
 }
 
+/* Loses what the TPM says that it does not have, and makes sure of that. */
+static int discard(struct manager *manager, struct space *space, uint32_t handle)
+{
+	const struct space_object *object = space_object(space, handle);
+	uint32_t real = object ? object->real : handle;
+	uint32_t code;
+
+	if (!object && !space_session(space, handle))
+		return 0;
+	lose(space, handle);
+	return real != 0 ? request_flush(&manager->swap.request, real, &code) : 0;
+}
+
 /* The TPM has lost something without being told: it was reset, or others use it too. */
 static int learn_failure(struct manager *manager, struct space *space,
 	const struct tpm_command *command, uint32_t code)
@@ -272,10 +285,10 @@ static int learn_failure(struct manager *manager, struct space *space,
 		return restart(manager);
 	for (unsigned i = 0; i < command->handle_count; i++)
 		if (code == TPM_RC_REFERENCE_H0 + i)
-			lose(space, command->handles[i]);
+			return discard(manager, space, command->handles[i]);
 	for (unsigned i = 0; i < command->authorization_count; i++)
 		if (code == TPM_RC_REFERENCE_S0 + i)
-			lose(space, command->authorizations[i].handle);
+			return discard(manager, space, command->authorizations[i].handle);
 	return 0;
 }
 
