@@ -481,6 +481,82 @@ static void test_manager_gap_closed_by_flushing_unknown(void **state)
 		4);
 }
 
+/* ---- a TPM does not tell of which kind its saved sessions are ---- */
+
+/* The oldest of five is not loaded, and a TPM flushes it by a handle of either kind. */
+static void test_manager_flush_of_foreign_sessions_by_their_other_kind(void **state)
+{
+	struct rm_scene *scene = *state;
+	uint32_t session;
+	uint32_t expected;
+	uint32_t sessions[4];
+
+	OK(rm_session_start(scene, 0, RM_SE_POLICY, &session, &expected));
+	start_four(scene, 0, sessions);
+	assert_int_equal(rm_flush(scene, 1, 0x02000000 | (session & 0xffffff)), RC_FLUSH);
+	assert_digest(scene, 0, session, expected, 0);
+}
+
+static void test_manager_lists_without_foreign_policy_sessions(void **state)
+{
+	struct rm_scene *scene = *state;
+	struct tpm_handles list;
+	uint32_t session;
+	uint32_t number;
+	uint32_t sessions[4];
+
+	OK(rm_session_start(scene, 0, RM_SE_POLICY, &session, &number));
+	start_four(scene, 0, sessions);
+	OK(rm_list(scene, 1, 0x03000000, 10, &list));
+	assert_int_equal(list.count, 0);
+}
+
+/* Only the unknown one is flushed: that it lists policy sessions as others is no reason. */
+static void test_manager_gap_of_unknown_spares_known_policy_sessions(void **state)
+{
+	struct rm_scene *scene = *state;
+	struct rm_context context;
+	uint32_t given;
+	uint32_t given_number;
+	uint32_t idle;
+	uint32_t idle_number;
+	uint32_t sessions[4];
+
+	rm_tpm_saved_session(scene);
+	OK(rm_session_start(scene, 0, RM_SE_POLICY, &idle, &idle_number));
+	start_four(scene, 1, sessions);
+	OK(rm_session_start(scene, 0, RM_SE_POLICY, &given, &given_number));
+	OK(rm_save(scene, 0, given, &context));
+	turn(scene, 1, sessions, 2 * FAKE_TPM_GAP);
+	assert_digest(scene, 0, idle, idle_number, 0);
+	OK(rm_load(scene, 0, &context, &given));
+	assert_digest(scene, 0, given, given_number, 0);
+}
+
+/*
+ * The oldest that is known can be loaded while it is an unknown one that blocks, as long as there
+ * is room; that it cannot be saved then is no reason to give it up.
+ */
+static void test_manager_gap_of_unknown_spares_orphans(void **state)
+{
+	struct rm_scene *scene = *state;
+	struct rm_context context;
+	struct rm_context other;
+	uint32_t given;
+	uint32_t number;
+	uint32_t session;
+
+	rm_tpm_saved_session(scene);
+	OK(rm_session_start(scene, 0, RM_SE_HMAC, &given, &number));
+	OK(rm_save(scene, 0, given, &context));
+	OK(rm_session_start(scene, 1, RM_SE_HMAC, &session, &number));
+	for (unsigned i = 0; i < FAKE_TPM_GAP; i++) {
+		OK(rm_save(scene, 1, session, &other));
+		OK(rm_load(scene, 1, &other, &session));
+	}
+	OK(rm_load(scene, 0, &context, &given));
+}
+
 /* ---- what is lost ---- */
 
 static void test_manager_clear_loses_all_objects(void **state)
@@ -533,6 +609,20 @@ static void test_manager_reset_loses_everything(void **state)
 		OK(rm_create(scene, 0, &handle, &number));
 	for (unsigned i = 0; i < RM_SESSIONS; i++)
 		OK(rm_session_start(scene, 0, RM_SE_POLICY, &session, &number));
+}
+
+/* The first that notices may be a command that needs what is not loaded. */
+static void test_manager_reset_noticed_by_loading(void **state)
+{
+	struct rm_scene *scene = *state;
+	uint32_t handles[5];
+	uint32_t number;
+
+	for (unsigned i = 0; i < 5; i++)
+		OK(rm_create(scene, 0, &handles[i], &number));
+	rm_tpm_reset(scene, false);
+	rm_public(scene, 0, handles[0], &number); /* may be told of it */
+	assert_int_equal(rm_public(scene, 0, handles[1], &number), RC_LOST_H0);
 }
 
 /* It was started by somebody else, so that nothing tells of the reset but what is missing. */
@@ -741,8 +831,13 @@ int main(void)
 		TEST(test_manager_gap_closed_by_renewing_orphans),
 		TEST(test_manager_stop_keeps_contexts_that_are_good),
 		TEST(test_manager_gap_closed_by_flushing_unknown),
+		TEST(test_manager_flush_of_foreign_sessions_by_their_other_kind),
+		TEST(test_manager_lists_without_foreign_policy_sessions),
+		TEST(test_manager_gap_of_unknown_spares_known_policy_sessions),
+		TEST(test_manager_gap_of_unknown_spares_orphans),
 		TEST(test_manager_clear_loses_all_objects),
 		TEST(test_manager_reset_loses_everything),
+		TEST(test_manager_reset_noticed_by_loading),
 		TEST(test_manager_reset_unseen_answers_lost),
 		TEST(test_manager_hostile_responses_end_it),
 		TEST(test_manager_hostile_session_kinds),

@@ -470,17 +470,25 @@ static void test_server_garbage(void **state)
 	check_last_word(f);
 }
 
+/* Neither is kept. */
 static void test_server_two_descriptors(void **state)
 {
 	const struct rm_message message = rm_message_new(RM_SESSION, NULL);
 	struct fixture *f = *state;
-	int pair[2];
+	int pairs[2][2];
+	int fds[2];
 
 	f->clients[0] = connect_session(f);
-	make_pair(SOCK_SEQPACKET, pair);
-	tell(f, &message, sizeof message, pair, 2);
-	close(pair[0]);
-	close(pair[1]);
+	for (unsigned i = 0; i < 2; i++) {
+		make_pair(SOCK_SEQPACKET, pairs[i]);
+		fds[i] = pairs[i][1];
+	}
+	tell(f, &message, sizeof message, fds, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		close(fds[i]);
+		assert_closed(pairs[i][0]);
+		close(pairs[i][0]);
+	}
 	check_last_word(f);
 }
 
