@@ -78,7 +78,7 @@ static void receive_control(struct server *server)
 	struct msghdr header = {.msg_iov = &data,
 		.msg_iovlen = 1,
 		.msg_control = control.bytes,
-		.msg_controllen = sizeof control.bytes};
+		.msg_controllen = CMSG_LEN(sizeof(int))}; /* there is room for two */
 	ssize_t size = recvmsg(RM_FD_CONTROL, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	const struct cmsghdr *part;
 	int fd = -1;
@@ -89,18 +89,19 @@ static void receive_control(struct server *server)
 	if (part && part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS &&
 		part->cmsg_len == CMSG_LEN(sizeof fd))
 		memcpy(&fd, CMSG_DATA(part), sizeof fd);
-	if (size > 0 && fd >= 0 && rm_message_decode(packet, (size_t)size, &message) == 0 &&
+	if (size > 0 && fd < 0 && header.msg_flags & MSG_CTRUNC) {
+		/* it did not arrive, which has closed it */
+		log_line("refused a session: there are no descriptors left");
+		return;
+	}
+	if (size > 0 && fd >= 0 && !(header.msg_flags & MSG_CTRUNC) &&
+		rm_message_decode(packet, (size_t)size, &message) == 0 &&
 		message.type == RM_SESSION) {
 		add_client(server, fd);
 		return;
 	}
 	cleanup_close(&fd);
-	/* A session that did not arrive whole (short of descriptors) has its other end closed by
-	 * that; whatever else it says ends the broker's say. */
-	if (size > 0 && header.msg_flags & MSG_CTRUNC)
-		log_line("refused a session: there are no descriptors left");
-	else
-		server->control_open = false;
+	server->control_open = false; /* whatever else the broker says is its last word */
 }
 
 /*

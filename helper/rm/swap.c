@@ -232,6 +232,12 @@ static bool is_lost(uint32_t code)
 	return code & 0x80 || (code >= TPM_RC_REFERENCE_H0 && code < TPM_RC_REFERENCE_S0);
 }
 
+/* One that somebody saved in the time of an earlier manager cannot be loaded here. */
+static int flush_unknown(struct swap *swap)
+{
+	return flush_kind(swap, TPM_HT_POLICY_SESSION, true);
+}
+
 /*
  * Loads and saves the oldest that is known, so that it becomes the youngest: the TPM keeps a slot
  * free for that. *ret_code stays TPM_RC_CONTEXT_GAP where another, unknown one is in the way.
@@ -256,6 +262,11 @@ static int renew_oldest(struct swap *swap, uint32_t *ret_code)
 	if (handle != saved.handle)
 		return -EBADMSG;
 	r = save(swap, handle, saved.renewed, saved.size, saved.number, ret_code);
+	if (r == 0 && *ret_code == TPM_RC_CONTEXT_GAP) {
+		r = flush_unknown(swap);
+		if (r == 0)
+			r = save(swap, handle, saved.renewed, saved.size, saved.number, ret_code);
+	}
 	if (r == 0 && *ret_code != TPM_RC_SUCCESS && saved.orphan) {
 		/* loaded, and not to be saved: its holder has lost it */
 		forget_saved(&saved);
@@ -275,7 +286,7 @@ static int close_gap(struct swap *swap)
 	int r = renew_oldest(swap, &code);
 
 	if (r == 0 && code == TPM_RC_CONTEXT_GAP)
-		r = flush_kind(swap, TPM_HT_POLICY_SESSION, true);
+		r = flush_unknown(swap);
 	else if (r == 0 && code != TPM_RC_SUCCESS && !is_lost(code))
 		return 0;
 	return r < 0 ? r : 1;

@@ -226,7 +226,8 @@ static uint32_t load_session(struct run *run, uint32_t number, uint32_t count)
 	const struct tpm_parameter *parameters = run->command->parameters;
 	struct fake_tpm_session *session = session_of(tpm, (uint32_t)parameters[1].number);
 
-	if (!session || session->saved != parameters[0].number || session->number != number)
+	if (!session || session->saved != parameters[0].number || session->number != number ||
+		session_handle(tpm, session) != parameters[1].number)
 		return tpm_rc_at(TPM_RC_HANDLE | TPM_RC_P, 0);
 	if (free_sessions(tpm) == 0)
 		return TPM_RC_SESSION_MEMORY;
