@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 
 #define RIVALS_READY_MS     10000
+#define RIVALS_TRIES        20  /* to reach tpm2-abrmd ... */
+#define RIVALS_PAUSE_MS     100 /* ... after so long each */
 #define RIVALS_CONF_SIZE    (BENCH_PATH_SIZE + 64)
 #define RIVALS_PROGRAM_SIZE 256
 
@@ -104,6 +106,21 @@ static int rivals_start_bus(struct rivals *rivals, const char *program)
 	return r;
 }
 
+/* tpm2-abrmd has its name on the bus before it has its object there: who asks in between fails. */
+static int rivals_wait_abrmd(void)
+{
+	void *tcti = NULL;
+	int r = rivals_open_abrmd(&tcti);
+
+	for (int i = 1; r == -EIO && i < RIVALS_TRIES; i++) {
+		(void)fputs("bench-tpmgate: tpm2-abrmd may not be ready yet: once more\n", stderr);
+		poll(NULL, 0, RIVALS_PAUSE_MS);
+		r = rivals_open_abrmd(&tcti);
+	}
+	tcti_close(tcti);
+	return r;
+}
+
 /* Looks NAME up where daemons are. Returns whether it is there. */
 static bool rivals_find(const char *name, char ret_path[RIVALS_PROGRAM_SIZE])
 {
@@ -138,6 +155,8 @@ int rivals_start(const struct bench *bench, struct rivals *ret_rivals)
 		r = rivals_start_swtpm(&rivals, (enum rivals_tpm)i);
 	if (r == 0)
 		r = rivals_start_bus(&rivals, program);
+	if (r == 0)
+		r = rivals_wait_abrmd();
 	if (r < 0)
 		rivals_end(&rivals);
 	else
