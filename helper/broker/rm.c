@@ -227,7 +227,7 @@ static gboolean rm_on_exit(gint fd, GIOCondition condition, gpointer data)
 	rm->pidfd_watch = 0;
 	rm_drain(rm); /* why it failed, or that it is clean, may be there still */
 	how = spawn_reap(rm->pidfd);
-	if (state != RM_STATE_STARTING) {
+	if (rm->state != RM_STATE_STARTING) { /* READY may have come with the exit */
 		rm_store(rm, false);
 		if (!rm->clean) {
 			rm->flush_saved = true;
