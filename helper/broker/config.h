@@ -14,12 +14,20 @@ struct config {
 	uint32_t request_timeout; /* seconds */
 	bool allow_subordinate;
 	char *subuid_file;
-	uint32_t idle_timeout; /* seconds; 0: none */
-	uint32_t max_lifetime; /* seconds; 0: none */
-	uint32_t rm_objects;   /* transient objects of one session, with tpmgate-rm */
-	uint32_t rm_sessions;  /* TPM sessions of one session, with tpmgate-rm */
-	uint32_t rm_timeout;   /* seconds for a command, with tpmgate-rm */
-	uint32_t pcrs;         /* what PCRs=configured of a profile stands for, bit by number */
+	uint32_t idle_timeout;          /* seconds; 0: none */
+	uint32_t max_lifetime;          /* seconds; 0: none */
+	uint32_t tpm_sessions_per_user; /* TPM sessions, saved ones included */
+	uint32_t tpm_sessions;          /* of all users, of one TPM */
+	uint32_t nv_writes_per_hour;    /* of one user */
+	uint32_t nv_indices_per_user;
+	uint32_t nv_index_size; /* bytes of one NV index */
+	uint32_t nv_total_size; /* bytes of all users' NV indices, of one TPM */
+	uint32_t persistent_per_user;
+	uint32_t sealed_per_user;
+	uint32_t rm_objects;  /* transient objects of one session, with tpmgate-rm */
+	uint32_t rm_sessions; /* TPM sessions of one session, with tpmgate-rm */
+	uint32_t rm_timeout;  /* seconds for a command, with tpmgate-rm */
+	uint32_t pcrs;        /* what PCRs=configured of a profile stands for, bit by number */
 };
 
 /* The defaults. The caller ends it with config_done(). */

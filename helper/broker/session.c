@@ -317,7 +317,7 @@ static gboolean session_on_account(gint fd, GIOCondition condition, gpointer dat
 		session->timer = g_timeout_add(SESSION_REVOKE_MS, session_on_timeout, session);
 		return G_SOURCE_REMOVE;
 	}
-	if (account_message_decode(packet, (size_t)size, &message) < 0)
+	if (account_message_decode(packet, (size_t)size, ACCOUNT_FROM_RELAY, &message) < 0)
 		session_kill(session, "it sent what is no message");
 	else if (message.type == ACCOUNT_READY && session->state == SESSION_STARTING)
 		session_on_ready(session);

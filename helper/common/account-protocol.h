@@ -2,25 +2,89 @@
 /*
  * The account protocol: what broker and relay say to each other over the session's account socket
  * (SOCK_SEQPACKET, one message a packet, machine byte order). The broker ties the socket to the
- * session's uid when it makes it; no message names one.
+ * session's uid and TPM when it makes it; no message names one.
  *
+ * A message that is malformed or out of turn ends the session. Fields that a message does not use
+ * are 0.
+ *
+ *   the session's life
  *   relay -> broker   READY      confined by seccomp and ready for commands; the first message
- *   broker -> relay   REVOKE     release the TPM; `argument` says why
+ *   broker -> relay   REVOKE     release the TPM; `argument` is an account_reason
  *   relay -> broker   REVOKED    no command of this session reaches the TPM any more: the answer
  *                                to REVOKE, or unasked at a time limit or when the TPM fails
+ *
+ *   questions: relay -> broker, one at a time, numbered by `serial`
+ *   DA_BEGIN       may this session try an authorization that can raise the TPM's failure counter?
+ *                  Waits for the TPM's one token. YES: values[0] = the uid's charge, in failures;
+ *                  values[1] = seconds since the last of them
+ *   TURN_BEGIN     may it have a command executed that takes long? Waits for the uid's turn
+ *   SESSION_BEGIN  may it have one more TPM session? `handle` = the saved session that is about to
+ *                  be loaded, or 0 for a new one
+ *   CLAIM          the NV index or persistent handle `handle` is about to be made, with `data` as
+ *                  account_area_* describe it; values[0] = bytes of the NV index. YES: the claim is
+ *                  on disk. For sealed data (no handle): it was made, and is recorded
+ *   DROP           the own NV index or persistent handle `handle` is about to be removed. YES: that
+ *                  is on disk
+ *   CONFIRM        what became of the CLAIM or DROP of `handle`: `argument` 1 = success, 0 =
+ * failure LOOKUP         is `handle`, or for sealed data what `data` says, recorded for this uid
+ * and as `data` describes it? CHARGE         may one more NV write be done? broker -> relay ANSWER
+ * to the question `serial`; `argument` is an account_answer
+ *
+ *   facts: relay -> broker, not answered
+ *   DA_END         the token comes back; `argument` 1 = an authorization failed and was counted,
+ *                  0 = not; values = the TPM's failure counter, its maximum and the recovery
+ *                  interval in seconds, as read before the command; all 0: not read
+ *   TURN_END       the turn is over
+ *   SESSION_END    what became of SESSION_BEGIN: `handle` is loaded here, or 0: nothing came of it
+ *   SAVED          the TPM session `handle` was saved by ContextSave: whoever holds the blob has it
+ *   GONE           the TPM session `handle` is no more
+ *   SAVES          the TPM's context counter advanced: `argument` = by so many saves at least;
+ *                  values[0] = TPM_PT_CONTEXT_GAP_MAX, 0: not known
+ *   REFUSED        a command was refused: `argument` = response code; values[0] = command code, 0
+ *                  for what was no command; values[1] = how many more were refused and not told;
+ *                  `data` = the rule's name
+ *   STATE          the end of the answer to RESUME: `argument` = enum account_held, as bits
+ *
+ *   orders: broker -> relay
+ *   FLUSH          flush the TPM session `handle`, which is older than the TPM bears
+ *   RESUME         a broker that started anew asks: SESSION_END for each TPM session loaded here,
+ *                  then STATE, then the question that has no answer yet, once more
  *
  * The end of the socket means REVOKE to the relay, and the end of the session to the broker.
  */
 #include <stddef.h>
 #include <stdint.h>
 
-#define ACCOUNT_MAGIC 0x41504d54u
+#define ACCOUNT_MAGIC    0x32504d54u
+#define ACCOUNT_DATA_MAX 80 /* bytes: a TPMS_NV_PUBLIC has 78 at most */
 
 enum account_type {
 	ACCOUNT_INVALID = 0,
 	ACCOUNT_READY = 1,
 	ACCOUNT_REVOKE = 2,
 	ACCOUNT_REVOKED = 3,
+
+	ACCOUNT_DA_BEGIN = 16,
+	ACCOUNT_TURN_BEGIN = 17,
+	ACCOUNT_SESSION_BEGIN = 18,
+	ACCOUNT_CLAIM = 19,
+	ACCOUNT_DROP = 20,
+	ACCOUNT_CONFIRM = 21,
+	ACCOUNT_LOOKUP = 22,
+	ACCOUNT_CHARGE = 23,
+	ACCOUNT_ANSWER = 31,
+
+	ACCOUNT_DA_END = 32,
+	ACCOUNT_TURN_END = 33,
+	ACCOUNT_SESSION_END = 34,
+	ACCOUNT_SAVED = 35,
+	ACCOUNT_GONE = 36,
+	ACCOUNT_SAVES = 37,
+	ACCOUNT_REFUSED = 38,
+	ACCOUNT_STATE = 39,
+
+	ACCOUNT_FLUSH = 48,
+	ACCOUNT_RESUME = 49,
 };
 
 /* Why a session ends; the relay chooses its response code by it. */
@@ -30,14 +94,42 @@ enum account_reason {
 	ACCOUNT_REASON_DEVICE_GONE = 2, /* the TPM was removed */
 };
 
-struct account_message {
-	uint32_t magic;
-	uint32_t type;     /* enum account_type */
-	uint32_t argument; /* REVOKE: enum account_reason; otherwise 0 */
-	uint32_t reserved; /* 0 */
+enum account_answer {
+	ACCOUNT_NO = 0, /* not own; not recorded */
+	ACCOUNT_YES = 1,
+	ACCOUNT_LIMIT = 2,       /* a quota of the uid, or of all, is reached */
+	ACCOUNT_TAKEN = 3,       /* the handle is recorded for somebody */
+	ACCOUNT_UNAVAILABLE = 4, /* the registry cannot be written */
 };
 
-_Static_assert(sizeof(struct account_message) == 16, "wire format");
+/* What the registry records; `kind` of CLAIM, DROP, CONFIRM and LOOKUP. */
+enum account_kind {
+	ACCOUNT_KIND_NONE = 0,
+	ACCOUNT_KIND_NV = 1,         /* data: TPMS_NV_PUBLIC, WRITTEN and the locks cleared */
+	ACCOUNT_KIND_PERSISTENT = 2, /* data: the object's Name */
+	ACCOUNT_KIND_SEALED = 3,     /* data: `unique` of its public area; no handle */
+};
+
+/* What a session holds of an account, as bits. */
+enum account_held {
+	ACCOUNT_HELD_DA = 1,   /* the token */
+	ACCOUNT_HELD_TURN = 2, /* the turn */
+	ACCOUNT_HELD_ALL = 3,
+};
+
+struct account_message {
+	uint32_t magic;
+	uint32_t type; /* enum account_type */
+	uint32_t serial;
+	uint32_t argument;
+	uint32_t kind; /* enum account_kind */
+	uint32_t handle;
+	uint32_t values[3];
+	uint32_t size; /* bytes of `data` in use; the rest is 0 */
+	uint8_t data[ACCOUNT_DATA_MAX];
+};
+
+_Static_assert(sizeof(struct account_message) == 40 + ACCOUNT_DATA_MAX, "wire format");
 
 /* The descriptors that a relay is started with; it closes every other one but stderr. */
 enum relay_fd {
@@ -51,5 +143,20 @@ enum relay_fd {
 
 struct account_message account_message_new(enum account_type type, uint32_t argument);
 
-/* Decodes one packet. Returns 0, or -EBADMSG for anything that is not a message as above. */
-int account_message_decode(const void *packet, size_t size, struct account_message *ret_message);
+/* Sets `data` to SIZE bytes. Returns 0, or -EMSGSIZE above ACCOUNT_DATA_MAX. */
+int account_message_set_data(struct account_message *message, const void *data, size_t size);
+
+enum account_sender {
+	ACCOUNT_FROM_RELAY = 1,
+	ACCOUNT_FROM_BROKER = 2,
+};
+
+/*
+ * Decodes one packet from SENDER. Returns 0, or -EBADMSG for anything that is not one of its
+ * messages as above.
+ */
+int account_message_decode(const void *packet, size_t size, enum account_sender sender,
+	struct account_message *ret_message);
+
+/* Whether a message of TYPE is a question of the relay's. */
+int account_is_question(uint32_t type);

@@ -88,7 +88,8 @@ static void account_receive(struct channel *channel)
 	if (size < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	/* No broker, or one that makes no sense: whoever could revoke the session is gone. */
-	if (size > 0 && account_message_decode(packet, (size_t)size, &message) == 0 &&
+	if (size > 0 &&
+		account_message_decode(packet, (size_t)size, ACCOUNT_FROM_BROKER, &message) == 0 &&
 		message.type == ACCOUNT_REVOKE) {
 		if (message.argument == ACCOUNT_REASON_DEVICE_GONE)
 			code = TPM_RC_LAYER | TPM_RC_FAILURE;

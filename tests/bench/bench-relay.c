@@ -52,7 +52,7 @@ static int bench_relay_wait_ready(int account)
 	if (got < 0)
 		return -errno;
 
-	int r = account_message_decode(packet, (size_t)got, &message);
+	int r = account_message_decode(packet, (size_t)got, ACCOUNT_FROM_RELAY, &message);
 
 	return r < 0 ? r : message.type == ACCOUNT_READY ? 0 : -EBADMSG;
 }

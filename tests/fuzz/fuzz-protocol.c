@@ -32,7 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			strlen(reply.message) >= sizeof reply.message))
 		abort();
 	protocol_nonce_decode(data, size, &nonce);
-	account_message_decode(data, size, &message);
+	account_message_decode(data, size, ACCOUNT_FROM_RELAY, &message);
+	account_message_decode(data, size, ACCOUNT_FROM_BROKER, &message);
 	if (rm_message_decode(data, size, &told) == 0 &&
 		(size != sizeof told || strlen(told.text) >= sizeof told.text ||
 			memcmp(data, &told, size) != 0))

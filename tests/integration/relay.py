@@ -16,8 +16,8 @@ BACKEND_DEVICE, BACKEND_STREAM = 1, 2
 HIERARCHY_OWNER, HIERARCHY_NULL = 1, 4
 
 # common/account-protocol.h
-ACCOUNT = struct.Struct("=IIII")
-ACCOUNT_MAGIC = 0x41504D54
+ACCOUNT = struct.Struct("=10I80s")
+ACCOUNT_MAGIC = 0x32504D54
 READY, REVOKE, REVOKED = 1, 2, 3
 REASON_REVOKED, REASON_DEVICE_GONE = 1, 2
 
@@ -73,12 +73,12 @@ class Relay:
     def expect(self, kind, timeout=PATIENCE):
         if not readable(self.account, timeout):
             raise AssertionError(f"no message {kind} from the relay")
-        data = self.account.recv(64)
+        data = self.account.recv(ACCOUNT.size + 1)
         if ACCOUNT.unpack(data)[:2] != (ACCOUNT_MAGIC, kind):
             raise AssertionError(f"the relay said {data.hex()}: {self.process.logged()}")
 
     def revoke(self, reason=REASON_REVOKED):
-        self.account.send(ACCOUNT.pack(ACCOUNT_MAGIC, REVOKE, reason, 0))
+        self.account.send(ACCOUNT.pack(ACCOUNT_MAGIC, REVOKE, 0, reason, *[0] * 6, b""))
         self.expect(REVOKED)
 
     def command_arrives(self):

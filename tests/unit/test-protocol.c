@@ -1,4 +1,3 @@
-#include "common/account-protocol.h"
 #include "common/protocol.h"
 
 #include <errno.h>
@@ -141,27 +140,6 @@ static void test_nonce_is_random_and_round(void **state)
 	assert_int_equal(protocol_nonce_decode(&a, sizeof a, &decoded), -EBADMSG);
 }
 
-static void test_account_decode_only_its_own_messages(void **state)
-{
-	struct account_message message = account_message_new(ACCOUNT_READY, 0);
-	struct account_message decoded;
-
-	(void)state;
-	assert_int_equal(account_message_decode(&message, sizeof message, &decoded), 0);
-	assert_int_equal(account_message_decode(&message, sizeof message - 1, &decoded), -EBADMSG);
-	message.argument = 1; /* READY has no argument */
-	assert_int_equal(account_message_decode(&message, sizeof message, &decoded), -EBADMSG);
-	message = account_message_new(ACCOUNT_REVOKE, ACCOUNT_REASON_DEVICE_GONE);
-	assert_int_equal(account_message_decode(&message, sizeof message, &decoded), 0);
-	message.argument = 99;
-	assert_int_equal(account_message_decode(&message, sizeof message, &decoded), -EBADMSG);
-	for (uint32_t type = 4; type < 64; type++) {
-		message = account_message_new((enum account_type)type, 0);
-		assert_int_equal(
-			account_message_decode(&message, sizeof message, &decoded), -EBADMSG);
-	}
-}
-
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -172,7 +150,6 @@ int main(void)
 		cmocka_unit_test(test_reply_decode_items_must_fill_the_packet),
 		cmocka_unit_test(test_reply_decode_message_must_end),
 		cmocka_unit_test(test_nonce_is_random_and_round),
-		cmocka_unit_test(test_account_decode_only_its_own_messages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

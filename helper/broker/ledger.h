@@ -1,0 +1,99 @@
+#pragma once
+/*
+ * The ledger: what sessions share of each TPM and of what each uid has had. In memory.
+ *
+ *   token    one per TPM, for authorizations that can raise its failure counter
+ *   charge   failures of a uid on a TPM; falls by one per recovery interval since the last
+ *   turn     one per uid and TPM, for commands that take long
+ *   TPM sessions  those loaded in a session and those saved by ContextSave, per uid and in all;
+ *            of each, how many context saves ago it was saved (the TPM's context counter may not
+ *            run away from it: TPM_PT_CONTEXT_GAP_MAX, Part 2, section 6.13)
+ *   NV writes  a bucket per uid and TPM that refills by the hour
+ *
+ * A party is one session of tpmgate. Whoever waits for a token or a turn is served in order, but
+ * no uid twice while another waits.
+ */
+#include "broker/config.h"
+#include "common/account-protocol.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ledger;
+struct ledger_party;
+
+/* CONFIG outlives the ledger; it is read at each question. */
+struct ledger *ledger_new(const struct config *config);
+void ledger_free(struct ledger *ledger);
+
+/* Whether nothing is owed: no charge, no saved TPM session, no NV write to be refilled. */
+bool ledger_is_clear(const struct ledger *ledger);
+
+struct ledger_calls {
+	/* the token or turn that was asked for has come. CHARGE (failures) and AGE (seconds since
+	 * the last) are about the token, else 0 */
+	void (*granted)(void *context, enum account_held what, uint32_t charge, uint32_t age);
+	/* the party shall flush the TPM session HANDLE */
+	void (*flush)(void *context, uint32_t handle);
+};
+
+/*
+ * A session of UID on DEVICE. UNSETTLED: of a broker before this one, so that nobody gets a token
+ * or turn of this TPM until ledger_settle() has told what it holds.
+ */
+struct ledger_party *ledger_join(struct ledger *ledger, const char *device, uint32_t uid,
+	bool unsettled, const struct ledger_calls *calls, void *context);
+/* The session is over. A token that it held is charged as one failure. NULL is nobody. */
+void ledger_leave(struct ledger_party *party);
+/* What an unsettled party holds (enum account_held, as bits). False: it was settled before. */
+bool ledger_settle(struct ledger_party *party, uint32_t held);
+
+/*
+ * The party wants a token or turn: calls->granted() is called, perhaps at once. False where it has
+ * or waits for it already.
+ */
+bool ledger_begin(struct ledger_party *party, enum account_held what);
+/* The turn is over. False where it had none. */
+bool ledger_end_turn(struct ledger_party *party);
+
+/* What a relay read of a TPM (TPM_PT_LOCKOUT_COUNTER, _MAX_AUTH_FAIL, _LOCKOUT_INTERVAL). */
+struct ledger_lockout {
+	uint32_t counter;
+	uint32_t maximum;  /* 0: nothing is known */
+	uint32_t interval; /* seconds; 0: the counter does not fall */
+};
+
+/* The token comes back. False where the party had none. */
+bool ledger_end_da(struct ledger_party *party, bool failed, const struct ledger_lockout *lockout);
+
+/*
+ * One more TPM session, or the saved one HANDLE: ACCOUNT_YES or ACCOUNT_LIMIT. What is saved counts
+ * already.
+ */
+enum account_answer ledger_begin_session(struct ledger_party *party, uint32_t handle);
+/* HANDLE is loaded in the party from now on; 0: nothing came of it. Whoever had HANDLE has not. */
+void ledger_end_session(struct ledger_party *party, uint32_t handle);
+/* False where HANDLE is not loaded in the party. */
+bool ledger_saved_session(struct ledger_party *party, uint32_t handle);
+/* HANDLE, loaded in the party or saved, is no more. Unknown ones are nothing. */
+void ledger_gone_session(struct ledger_party *party, uint32_t handle);
+/*
+ * The TPM's context counter advanced by COUNT: each loaded session of the party was saved anew.
+ * What is older than half of GAP (0: 65535) is ordered flushed: by the party that has it loaded, or
+ * by this one if it is saved only.
+ */
+void ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap);
+
+/* One more NV write: ACCOUNT_YES or ACCOUNT_LIMIT. */
+enum account_answer ledger_charge(struct ledger_party *party);
+
+/* For `tpmgate status`. */
+struct ledger_report {
+	struct ledger_lockout lockout; /* as last read */
+	uint32_t charge;               /* the uid's */
+	uint32_t charge_falls;         /* seconds until it falls by one; 0: it has none */
+	uint32_t tpm_sessions;         /* the uid's, saved ones included */
+	uint32_t nv_writes;            /* that the uid may do now */
+};
+
+struct ledger_report ledger_report(struct ledger *ledger, const char *device, uint32_t uid);
