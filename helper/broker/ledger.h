@@ -11,7 +11,11 @@
  *   NV writes  a bucket per uid and TPM that refills by the hour
  *
  * A party is one session of tpmgate. Whoever waits for a token or a turn is served in order, but
- * no uid twice while another waits.
+ * no uid twice while another waits. A party that needs both has to ask for them in the same order
+ * as all others.
+ *
+ * Callbacks come from the main loop, never from within a function of the ledger, one at a time;
+ * they may call any of its functions. A party that has left is not called back.
  */
 #include "broker/config.h"
 #include "common/account-protocol.h"
@@ -24,14 +28,16 @@ struct ledger_party;
 
 /* CONFIG outlives the ledger; it is read at each question. */
 struct ledger *ledger_new(const struct config *config);
+/* Its parties are gone with it. */
 void ledger_free(struct ledger *ledger);
 
 /* Whether nothing is owed: no charge, no saved TPM session, no NV write to be refilled. */
 bool ledger_is_clear(const struct ledger *ledger);
 
 struct ledger_calls {
-	/* the token or turn that was asked for has come. CHARGE (failures) and AGE (seconds since
-	 * the last) are about the token, else 0 */
+	/* the token or turn that was asked for has come. About the token, else 0: CHARGE, the
+	 * failures that have not fallen off, and AGE, seconds since the last of them, without those
+	 * in which others fell off: a newer interval makes it CHARGE less AGE / interval */
 	void (*granted)(void *context, enum account_held what, uint32_t charge, uint32_t age);
 	/* the party shall flush the TPM session HANDLE */
 	void (*flush)(void *context, uint32_t handle);
@@ -45,15 +51,18 @@ struct ledger_party *ledger_join(struct ledger *ledger, const char *device, uint
 	bool unsettled, const struct ledger_calls *calls, void *context);
 /* The session is over. A token that it held is charged as one failure. NULL is nobody. */
 void ledger_leave(struct ledger_party *party);
-/* What an unsettled party holds (enum account_held, as bits). False: it was settled before. */
+/*
+ * What an unsettled party holds (enum account_held, as bits). What of that it waits for as well, it
+ * has. False: it was settled before.
+ */
 bool ledger_settle(struct ledger_party *party, uint32_t held);
 
 /*
- * The party wants a token or turn: calls->granted() is called, perhaps at once. False where it has
- * or waits for it already.
+ * The party wants a token or turn: calls->granted() will be called. False where it has or waits for
+ * it already.
  */
 bool ledger_begin(struct ledger_party *party, enum account_held what);
-/* The turn is over. False where it had none. */
+/* The turn is over. False where it had none and is not unsettled. */
 bool ledger_end_turn(struct ledger_party *party);
 
 /* What a relay read of a TPM (TPM_PT_LOCKOUT_COUNTER, _MAX_AUTH_FAIL, _LOCKOUT_INTERVAL). */
@@ -63,7 +72,10 @@ struct ledger_lockout {
 	uint32_t interval; /* seconds; 0: the counter does not fall */
 };
 
-/* The token comes back. False where the party had none. */
+/*
+ * The token comes back. False where the party had none; of an unsettled one, which may have had it
+ * of the broker before, it is taken.
+ */
 bool ledger_end_da(struct ledger_party *party, bool failed, const struct ledger_lockout *lockout);
 
 /*
@@ -71,16 +83,21 @@ bool ledger_end_da(struct ledger_party *party, bool failed, const struct ledger_
  * already.
  */
 enum account_answer ledger_begin_session(struct ledger_party *party, uint32_t handle);
-/* HANDLE is loaded in the party from now on; 0: nothing came of it. Whoever had HANDLE has not. */
-void ledger_end_session(struct ledger_party *party, uint32_t handle);
+/*
+ * HANDLE is loaded in the party from now on; 0: nothing came of it. Whoever had HANDLE has not.
+ * False, and nothing is recorded, where the party was not let make it; an unsettled one tells what
+ * it has, and may have been about to make one more.
+ */
+bool ledger_end_session(struct ledger_party *party, uint32_t handle);
 /* False where HANDLE is not loaded in the party. */
 bool ledger_saved_session(struct ledger_party *party, uint32_t handle);
-/* HANDLE, loaded in the party or saved, is no more. Unknown ones are nothing. */
+/* HANDLE, loaded in the party, saved by its uid or ordered flushed, is no more. Others: nothing. */
 void ledger_gone_session(struct ledger_party *party, uint32_t handle);
 /*
  * The TPM's context counter advanced by COUNT: each loaded session of the party was saved anew.
  * What is older than half of GAP (0: 65535) is ordered flushed: by the party that has it loaded, or
- * by this one if it is saved only.
+ * by this one if it is saved only. Ordered once; again if that one leaves without having done it,
+ * or the TPM session was saved or loaded since.
  */
 void ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap);
 
@@ -91,7 +108,7 @@ enum account_answer ledger_charge(struct ledger_party *party);
 struct ledger_report {
 	struct ledger_lockout lockout; /* as last read */
 	uint32_t charge;               /* the uid's */
-	uint32_t charge_falls;         /* seconds until it falls by one; 0: it has none */
+	uint32_t charge_falls;         /* seconds until it falls by one; 0: it does not */
 	uint32_t tpm_sessions;         /* the uid's, saved ones included */
 	uint32_t nv_writes;            /* that the uid may do now */
 };

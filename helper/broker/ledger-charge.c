@@ -1,0 +1,111 @@
+/*
+ * Owns: what each uid has had of a TPM: failed authorizations, and NV writes. Trusts what a uid's
+ * own relays read of the TPM with that uid's charge; that of others only where nothing is known.
+ */
+#include "broker/ledger-tables.h"
+
+#include "broker/config.h"
+
+#include <time.h>
+
+#define MS_PER_HOUR 3600000
+
+/*
+ * One NV write of a bucket that refills by N an hour: N of these units flow off per millisecond,
+ * so that nothing is rounded.
+ */
+#define NV_WRITE MS_PER_HOUR
+
+int64_t ledger_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (int64_t)now.tv_sec * LEDGER_SECOND + now.tv_nsec / 1000000;
+}
+
+/* ---- charges ---- */
+
+uint32_t ledger_charge_fallen(const struct ledger_user *user, int64_t now)
+{
+	int64_t fallen;
+
+	if (user->interval == 0)
+		return 0;
+	fallen = (now - user->charged_at) / ((int64_t)user->interval * LEDGER_SECOND);
+	return (uint32_t)CLAMP(fallen, 0, (int64_t)user->charge);
+}
+
+void ledger_charge_fall(struct ledger_user *user, int64_t now)
+{
+	uint32_t fallen = ledger_charge_fallen(user, now);
+
+	user->charge -= fallen;
+	user->charged_at += (int64_t)fallen * user->interval * LEDGER_SECOND;
+}
+
+/* What has fallen off by the old interval stays off. */
+static void learn_interval(struct ledger_user *user, uint32_t interval, int64_t now)
+{
+	ledger_charge_fall(user, now);
+	if (user->interval_known && user->interval == 0)
+		user->charged_at = now; /* it did not fall until now */
+	user->interval = interval;
+	user->interval_known = true;
+}
+
+void ledger_charge_failure(struct ledger_user *user, int64_t now)
+{
+	ledger_charge_fall(user, now);
+	if (user->charge < UINT32_MAX)
+		user->charge++;
+	user->charged_at = now;
+	if (!user->interval_known && user->tpm->lockout.maximum > 0)
+		learn_interval(user, user->tpm->lockout.interval, now);
+}
+
+void ledger_learn_lockout(
+	struct ledger_party *party, const struct ledger_lockout *lockout, int64_t now)
+{
+	struct ledger_tpm *tpm = party->user->tpm;
+
+	if (!lockout || lockout->maximum == 0)
+		return;
+	tpm->lockout = *lockout;
+	for (GList *link = tpm->users.head; link; link = link->next) {
+		struct ledger_user *user = link->data;
+
+		if (user == party->user || (!user->interval_known && user->charge > 0))
+			learn_interval(user, lockout->interval, now);
+	}
+}
+
+/* ---- NV writes ---- */
+
+int64_t ledger_nv_debt(const struct ledger_user *user, const struct config *config, int64_t now)
+{
+	int64_t rate = config->nv_writes_per_hour;
+	int64_t elapsed = CLAMP(now - user->nv_debt_at, 0, MS_PER_HOUR);
+
+	/* a bucket cannot be emptier than empty, after its capacity was lowered */
+	return MAX(MIN(user->nv_debt, rate * NV_WRITE) - elapsed * rate, 0);
+}
+
+uint32_t ledger_nv_left(const struct config *config, int64_t debt)
+{
+	return (uint32_t)((config->nv_writes_per_hour * (int64_t)NV_WRITE - debt) / NV_WRITE);
+}
+
+enum account_answer ledger_charge(struct ledger_party *party)
+{
+	struct ledger_user *user = party->user;
+	const struct config *config = user->tpm->ledger->config;
+	int64_t now = ledger_now();
+	int64_t debt = ledger_nv_debt(user, config, now);
+
+	if (ledger_nv_left(config, debt) == 0)
+		return ACCOUNT_LIMIT;
+	user->nv_debt = debt + NV_WRITE;
+	user->nv_debt_at = now;
+	return ACCOUNT_YES;
+}

@@ -1,0 +1,192 @@
+/*
+ * Owns: the TPM sessions of each TPM and who has them. One is loaded in a party, or saved and its
+ * uid's. The room of those that are about to be made is reserved, so that two that ask at one time
+ * do not both get the last.
+ *
+ * Age: the TPM's context counter when a TPM session was saved last, against the counter now. The
+ * kernel saves each session of a descriptor after each of its commands, so those of a party that
+ * works stay young; those of one that is idle, and those saved, get old as others work. Part 1,
+ * "Context Management": a TPM that cannot count on from its oldest saved context saves none.
+ */
+#include "broker/ledger-tables.h"
+
+#include "broker/config.h"
+
+/* Part 2, TPM_PT_CONTEXT_GAP_MAX: 2^n - 1, n at least 8. */
+#define GAP_MIN     255
+#define GAP_DEFAULT 65535
+
+/* A TPM shows one session as 0x02nnnnnn and as 0x03nnnnnn. */
+static gpointer session_key(uint32_t handle)
+{
+	return GUINT_TO_POINTER(handle & 0xffffff);
+}
+
+static struct ledger_tpm_session *session_find(const struct ledger_tpm *tpm, uint32_t handle)
+{
+	return g_hash_table_lookup(tpm->tpm_sessions, session_key(handle));
+}
+
+static void session_remove(struct ledger_tpm *tpm, struct ledger_tpm_session *session)
+{
+	session->user->tpm_sessions--;
+	g_hash_table_remove(tpm->tpm_sessions, session_key(session->handle));
+}
+
+/* SESSION's newest context is as new as can be: whatever order there was is out of date. */
+static void session_renew(const struct ledger_tpm *tpm, struct ledger_tpm_session *session)
+{
+	session->saved_at = tpm->saves;
+	session->order = LEDGER_ORDER_NONE;
+	session->ordered = NULL;
+}
+
+static void reservation_end(struct ledger_party *party)
+{
+	if (party->reserved == LEDGER_RESERVED_ROOM) {
+		party->user->tpm_sessions_reserved--;
+		party->user->tpm->tpm_sessions_reserved--;
+	}
+	party->reserved = LEDGER_RESERVED_NONE;
+	party->reserved_handle = 0;
+}
+
+enum account_answer ledger_begin_session(struct ledger_party *party, uint32_t handle)
+{
+	struct ledger_user *user = party->user;
+	struct ledger_tpm *tpm = user->tpm;
+	const struct config *config = tpm->ledger->config;
+	const struct ledger_tpm_session *session = handle != 0 ? session_find(tpm, handle) : NULL;
+
+	reservation_end(party);
+	party->begun_before = party->unsettled;
+	if (session && session->user == user) {
+		party->reserved = LEDGER_RESERVED_SAVED;
+	} else {
+		if (user->tpm_sessions + user->tpm_sessions_reserved >=
+				config->tpm_sessions_per_user ||
+			g_hash_table_size(tpm->tpm_sessions) + tpm->tpm_sessions_reserved >=
+				config->tpm_sessions)
+			return ACCOUNT_LIMIT;
+		party->reserved = LEDGER_RESERVED_ROOM;
+		user->tpm_sessions_reserved++;
+		tpm->tpm_sessions_reserved++;
+	}
+	party->reserved_handle = handle;
+	return ACCOUNT_YES;
+}
+
+/* Whether PARTY was let make or load HANDLE. A relay that was taken over must not fill the table.
+ */
+static bool session_was_begun(const struct ledger_party *party, uint32_t handle)
+{
+	if (party->unsettled)
+		return handle == 0 || party->user->tpm_sessions < LEDGER_TPM_SESSIONS_MAX;
+	if (party->reserved == LEDGER_RESERVED_NONE)
+		return party->begun_before;
+	return handle == 0 || party->reserved_handle == 0 ||
+	       session_key(handle) == session_key(party->reserved_handle);
+}
+
+bool ledger_end_session(struct ledger_party *party, uint32_t handle)
+{
+	struct ledger_user *user = party->user;
+	struct ledger_tpm *tpm = user->tpm;
+	struct ledger_tpm_session *session;
+	bool begun = session_was_begun(party, handle);
+
+	reservation_end(party);
+	party->begun_before = party->unsettled;
+	if (!begun || handle == 0)
+		return begun;
+	session = session_find(tpm, handle);
+	if (session)
+		session_remove(tpm, session);
+	session = g_new0(struct ledger_tpm_session, 1);
+	session->handle = handle;
+	session->user = user;
+	session->party = party;
+	session_renew(tpm, session);
+	user->tpm_sessions++;
+	g_hash_table_insert(tpm->tpm_sessions, session_key(handle), session);
+	return true;
+}
+
+bool ledger_saved_session(struct ledger_party *party, uint32_t handle)
+{
+	struct ledger_tpm *tpm = party->user->tpm;
+	struct ledger_tpm_session *session = session_find(tpm, handle);
+
+	if (!session || session->party != party)
+		return false;
+	session->party = NULL;
+	session_renew(tpm, session);
+	return true;
+}
+
+void ledger_gone_session(struct ledger_party *party, uint32_t handle)
+{
+	struct ledger_tpm *tpm = party->user->tpm;
+	struct ledger_tpm_session *session = session_find(tpm, handle);
+
+	/* nobody's word ends what another uid has, but for an order to do so */
+	if (session && (session->party ? session->party == party
+				       : session->user == party->user || session->ordered == party))
+		session_remove(tpm, session);
+}
+
+void ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap)
+{
+	struct ledger_tpm *tpm = party->user->tpm;
+	struct ledger_tpm_session *session;
+	GHashTableIter iter;
+
+	gap = gap == 0 ? GAP_DEFAULT : MAX(gap, GAP_MIN);
+	tpm->saves += count;
+	g_hash_table_iter_init(&iter, tpm->tpm_sessions);
+	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&session)) {
+		if (session->party == party) {
+			session_renew(tpm, session);
+		} else if (tpm->saves - session->saved_at > gap / 2 &&
+			   session->order == LEDGER_ORDER_NONE) {
+			session->order = LEDGER_ORDER_DUE;
+			session->ordered = session->party ? session->party : party;
+			ledger_schedule(tpm->ledger);
+		}
+	}
+}
+
+struct ledger_event ledger_next_order(struct ledger_tpm *tpm)
+{
+	struct ledger_tpm_session *session;
+	GHashTableIter iter;
+
+	g_hash_table_iter_init(&iter, tpm->tpm_sessions);
+	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&session)) {
+		if (session->order != LEDGER_ORDER_DUE)
+			continue;
+		session->order = LEDGER_ORDER_SENT;
+		return (struct ledger_event){.party = session->ordered, .handle = session->handle};
+	}
+	return (struct ledger_event){0};
+}
+
+void ledger_leave_sessions(struct ledger_party *party)
+{
+	struct ledger_tpm *tpm = party->user->tpm;
+	struct ledger_tpm_session *session;
+	GHashTableIter iter;
+
+	reservation_end(party);
+	g_hash_table_iter_init(&iter, tpm->tpm_sessions);
+	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&session)) {
+		if (session->party == party) {
+			session->user->tpm_sessions--;
+			g_hash_table_iter_remove(&iter);
+		} else if (session->ordered == party) {
+			/* nobody knows whether it was flushed: the next one is asked */
+			session->order = LEDGER_ORDER_NONE;
+			session->ordered = NULL;
+		}
+	}
+}

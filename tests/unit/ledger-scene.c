@@ -1,0 +1,143 @@
+#include "ledger-scene.h"
+
+#include <glib.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+#include <cmocka.h>
+
+struct config config;
+struct ledger *ledger;
+unsigned grants;
+
+static int64_t now; /* ms */
+static GPtrArray *actors;
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_time);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_time)
+{
+	assert_int_equal(clock, CLOCK_BOOTTIME);
+	*ret_time = (struct timespec){.tv_sec = now / 1000, .tv_nsec = now % 1000 * 1000000};
+	return 0;
+}
+
+int scene_setup(void **state)
+{
+	(void)state;
+	config = config_new();
+	ledger = ledger_new(&config);
+	actors = g_ptr_array_new_with_free_func(g_free);
+	now = 5000;
+	grants = 0;
+	return 0;
+}
+
+int scene_teardown(void **state)
+{
+	(void)state;
+	ledger_free(ledger);
+	g_ptr_array_unref(actors);
+	config_done(&config);
+	return 0;
+}
+
+void scene_pass_ms(int64_t milliseconds)
+{
+	now += milliseconds;
+}
+
+void scene_pass(int64_t seconds)
+{
+	scene_pass_ms(seconds * 1000);
+}
+
+void scene_settle(void)
+{
+	while (g_main_context_iteration(NULL, FALSE))
+		;
+}
+
+static void on_granted(void *context, enum account_held what, uint32_t charge, uint32_t age)
+{
+	struct actor *actor = context;
+
+	assert_non_null(actor->party);
+	actor->order = ++grants;
+	if (what == ACCOUNT_HELD_DA) {
+		actor->tokens++;
+		actor->charge = charge;
+		actor->age = age;
+	} else {
+		assert_int_equal(what, ACCOUNT_HELD_TURN);
+		assert_int_equal(charge, 0);
+		assert_int_equal(age, 0);
+		actor->turns++;
+	}
+	if (actor->on_granted)
+		actor->on_granted(actor, what);
+}
+
+static void on_flush(void *context, uint32_t handle)
+{
+	struct actor *actor = context;
+
+	assert_non_null(actor->party);
+	actor->flushes++;
+	actor->flush = handle;
+	if (actor->on_flush)
+		actor->on_flush(actor, handle);
+}
+
+struct actor *actor_join_as(const char *device, uint32_t uid, bool unsettled)
+{
+	static const struct ledger_calls calls = {.granted = on_granted, .flush = on_flush};
+	struct actor *actor = g_new0(struct actor, 1);
+
+	g_ptr_array_add(actors, actor);
+	actor->party = ledger_join(ledger, device, uid, unsettled, &calls, actor);
+	assert_non_null(actor->party);
+	return actor;
+}
+
+struct actor *actor_join(uint32_t uid)
+{
+	return actor_join_as(TPM, uid, false);
+}
+
+void actor_leave(struct actor *actor)
+{
+	struct ledger_party *party = actor->party;
+
+	actor->party = NULL;
+	ledger_leave(party);
+}
+
+void actor_begin(struct actor *actor, enum account_held what)
+{
+	assert_true(ledger_begin(actor->party, what));
+	scene_settle();
+}
+
+void actor_end_da(struct actor *actor, bool failed, uint32_t interval)
+{
+	struct ledger_lockout lockout = {.counter = 1, .maximum = 32, .interval = interval};
+
+	assert_true(ledger_end_da(actor->party, failed, &lockout));
+	scene_settle();
+}
+
+void actor_fail(struct actor *actor, uint32_t interval)
+{
+	unsigned tokens = actor->tokens;
+
+	actor_begin(actor, ACCOUNT_HELD_DA);
+	assert_int_equal(actor->tokens, tokens + 1);
+	actor_end_da(actor, true, interval);
+}
+
+struct ledger_report report(uint32_t uid)
+{
+	return ledger_report(ledger, TPM, uid);
+}

@@ -1,0 +1,259 @@
+#include "ledger-scene.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#define HOUR 3600
+
+/* ---- charges ---- */
+
+static void test_leave_with_token_is_charged(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	actor_begin(a, ACCOUNT_HELD_DA);
+	actor_end_da(a, false, 10);
+	actor_begin(a, ACCOUNT_HELD_DA);
+	actor_begin(b, ACCOUNT_HELD_DA);
+	actor_leave(a);
+	scene_settle();
+	assert_int_equal(b->tokens, 1);
+	assert_int_equal(report(ALICE).charge, 1);
+	assert_int_equal(report(ALICE).charge_falls, 10);
+	assert_false(ledger_is_clear(ledger));
+	scene_pass(10);
+	assert_int_equal(report(ALICE).charge, 0);
+	assert_true(ledger_is_clear(ledger));
+}
+
+static void test_charge_falls_by_interval(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		actor_fail(a, 10);
+	assert_int_equal(report(ALICE).charge, 3);
+	assert_int_equal(report(BOB).charge, 0);
+	scene_pass_ms(9999);
+	assert_int_equal(report(ALICE).charge, 3);
+	assert_int_equal(report(ALICE).charge_falls, 1);
+	scene_pass_ms(1);
+	assert_int_equal(report(ALICE).charge, 2);
+	assert_int_equal(report(ALICE).charge_falls, 10);
+	scene_pass(9);
+	actor_fail(a, 10); /* begins anew */
+	scene_pass(9);
+	assert_int_equal(report(ALICE).charge, 3);
+	scene_pass(11);
+	assert_int_equal(report(ALICE).charge, 1);
+	scene_pass(10);
+	assert_int_equal(report(ALICE).charge, 0);
+	assert_int_equal(report(ALICE).charge_falls, 0);
+	scene_pass(1000);
+	actor_fail(a, 10);
+	assert_int_equal(report(ALICE).charge, 1);
+}
+
+static void test_charge_is_told_with_the_token(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+
+	(void)state;
+	actor_fail(a, 10);
+	actor_fail(a, 10);
+	scene_pass(7);
+	actor_begin(a, ACCOUNT_HELD_DA);
+	assert_int_equal(a->charge, 2);
+	assert_int_equal(a->age, 7);
+	actor_end_da(a, false, 10);
+	scene_pass(6); /* 13 since: one has fallen off, 3 count for the other */
+	actor_begin(a, ACCOUNT_HELD_DA);
+	assert_int_equal(a->charge, 1);
+	assert_int_equal(a->age, 3);
+}
+
+static void test_charge_never_falls_without_interval(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+
+	(void)state;
+	actor_fail(a, 0);
+	scene_pass(1000000);
+	assert_int_equal(report(ALICE).charge, 1);
+	assert_int_equal(report(ALICE).charge_falls, 0);
+	assert_false(ledger_is_clear(ledger));
+	/* an interval counts from when it is there */
+	actor_begin(a, ACCOUNT_HELD_DA);
+	assert_int_equal(a->age, 1000000);
+	actor_end_da(a, false, 10);
+	assert_int_equal(report(ALICE).charge, 1);
+	scene_pass(10);
+	assert_int_equal(report(ALICE).charge, 0);
+}
+
+static void test_charge_with_a_new_interval(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++)
+		actor_fail(a, 10);
+	scene_pass(10);
+	actor_begin(a, ACCOUNT_HELD_DA);
+	actor_end_da(a, false, 100);
+	assert_int_equal(report(ALICE).charge, 3); /* what has fallen off stays off */
+	scene_pass(50);
+	assert_int_equal(report(ALICE).charge, 3);
+	actor_begin(a, ACCOUNT_HELD_DA);
+	actor_end_da(a, false, 20);
+	assert_int_equal(report(ALICE).charge, 1);
+}
+
+static void test_charge_before_anything_was_read(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+	struct ledger_lockout unread = {0};
+
+	(void)state;
+	actor_begin(a, ACCOUNT_HELD_DA);
+	assert_true(ledger_end_da(a->party, true, &unread));
+	scene_pass(100);
+	assert_int_equal(report(ALICE).charge, 1);
+	assert_int_equal(report(ALICE).lockout.maximum, 0);
+	actor_begin(b, ACCOUNT_HELD_DA); /* whoever reads it first tells for all */
+	actor_end_da(b, false, 50);
+	assert_int_equal(report(ALICE).charge, 0);
+	assert_int_equal(report(ALICE).lockout.maximum, 32);
+	assert_int_equal(report(ALICE).lockout.counter, 1);
+	assert_int_equal(report(ALICE).lockout.interval, 50);
+	actor_begin(b, ACCOUNT_HELD_DA);
+	assert_true(ledger_end_da(b->party, false, &unread));
+	assert_int_equal(report(ALICE).lockout.interval, 50);
+}
+
+/* A relay that was taken over says what it likes: of another uid's charge it has no say. */
+static void test_charge_is_not_others_to_shorten(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	actor_fail(a, 1000);
+	actor_begin(b, ACCOUNT_HELD_DA);
+	actor_end_da(b, false, 1);
+	scene_pass(100);
+	assert_int_equal(report(ALICE).charge, 1);
+	assert_int_equal(report(ALICE).charge_falls, 900);
+}
+
+/* ---- NV writes ---- */
+
+static void test_nv_writes_refill_by_the_hour(void **state)
+{
+	struct actor *a[2] = {actor_join(ALICE), actor_join(ALICE)};
+	struct actor *b = actor_join(BOB);
+	struct actor *elsewhere = actor_join_as(OTHER, ALICE, false);
+
+	(void)state;
+	assert_int_equal(config.nv_writes_per_hour, 10);
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(ledger_charge(a[i % 2]->party), ACCOUNT_YES);
+	assert_int_equal(ledger_charge(a[0]->party), ACCOUNT_LIMIT);
+	assert_int_equal(report(ALICE).nv_writes, 0);
+	assert_int_equal(report(BOB).nv_writes, 10);
+	assert_int_equal(ledger_charge(b->party), ACCOUNT_YES);
+	assert_int_equal(ledger_charge(elsewhere->party), ACCOUNT_YES);
+	scene_pass_ms(HOUR * 100 - 1);
+	assert_int_equal(ledger_charge(a[0]->party), ACCOUNT_LIMIT);
+	scene_pass_ms(1); /* refused ones cost nothing */
+	assert_int_equal(report(ALICE).nv_writes, 1);
+	assert_int_equal(ledger_charge(a[1]->party), ACCOUNT_YES);
+	assert_int_equal(ledger_charge(a[1]->party), ACCOUNT_LIMIT);
+	scene_pass(HOUR - 1);
+	assert_false(ledger_is_clear(ledger));
+	assert_int_equal(report(ALICE).nv_writes, 9);
+	scene_pass(1);
+	assert_true(ledger_is_clear(ledger));
+	scene_pass(HOUR * 100);
+	assert_int_equal(report(ALICE).nv_writes, 10);
+}
+
+static void test_nv_writes_of_another_configuration(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+
+	(void)state;
+	config.nv_writes_per_hour = 1000000;
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(ledger_charge(a->party), ACCOUNT_YES);
+	config.nv_writes_per_hour = 2;
+	assert_int_equal(report(ALICE).nv_writes, 0);
+	assert_int_equal(ledger_charge(a->party), ACCOUNT_LIMIT);
+	scene_pass(HOUR / 2);
+	assert_int_equal(ledger_charge(a->party), ACCOUNT_YES);
+	assert_int_equal(ledger_charge(a->party), ACCOUNT_LIMIT);
+	scene_pass(HOUR);
+	assert_true(ledger_is_clear(ledger));
+}
+
+/* ---- tables ---- */
+
+static void test_report_of_nobody(void **state)
+{
+	struct ledger_report nobody = report(ALICE);
+
+	(void)state;
+	assert_int_equal(nobody.lockout.maximum, 0);
+	assert_int_equal(nobody.charge, 0);
+	assert_int_equal(nobody.charge_falls, 0);
+	assert_int_equal(nobody.tpm_sessions, 0);
+	assert_int_equal(nobody.nv_writes, 10);
+	assert_true(ledger_is_clear(ledger));
+}
+
+/* What was read of a TPM is forgotten with its table. */
+static void test_tables_are_freed(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	actor_fail(a, 10);
+	assert_int_equal(ledger_charge(b->party), ACCOUNT_YES);
+	actor_leave(a);
+	actor_leave(b);
+	assert_int_equal(report(CAROL).lockout.maximum, 32);
+	scene_pass(10);
+	assert_int_equal(report(CAROL).lockout.maximum, 32);
+	scene_pass(HOUR / 10 - 11);
+	assert_int_equal(report(BOB).nv_writes, 9);
+	assert_int_equal(report(CAROL).lockout.maximum, 32);
+	scene_pass(1);
+	assert_int_equal(report(CAROL).lockout.maximum, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scene_setup, scene_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_leave_with_token_is_charged),
+		TEST(test_charge_falls_by_interval),
+		TEST(test_charge_is_told_with_the_token),
+		TEST(test_charge_never_falls_without_interval),
+		TEST(test_charge_with_a_new_interval),
+		TEST(test_charge_before_anything_was_read),
+		TEST(test_charge_is_not_others_to_shorten),
+		TEST(test_nv_writes_refill_by_the_hour),
+		TEST(test_nv_writes_of_another_configuration),
+		TEST(test_report_of_nobody),
+		TEST(test_tables_are_freed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
