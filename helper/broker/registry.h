@@ -37,19 +37,25 @@ struct registry_entry {
 	uint32_t handle;                /* 0 for sealed data */
 	uint32_t nv_size;               /* bytes of the NV index's data, otherwise 0 */
 	uint32_t state;                 /* enum registry_state */
+	uint32_t was;                   /* of DOUBTFUL: CLAIMED or DROPPED, while its session may
+					 * still say what became of it; otherwise NONE */
 	int64_t changed;                /* seconds since 1970 */
 	uint32_t size;                  /* bytes of `data` */
 	uint8_t data[ACCOUNT_DATA_MAX]; /* as in enum account_kind */
 };
 
-/* `answer` is what the relay is told: YES, LIMIT, TAKEN, NO (there is no such entry), UNAVAILABLE.
+/*
+ * `answer` is what the relay is told: YES, LIMIT, TAKEN, NO (there is no such entry), UNAVAILABLE.
+ * Always called from the main loop (of registry_open()'s thread), never from within the function
+ * that was given it, and in the order of what was asked. It may ask for more, but not close.
+ * NULL: nobody waits.
  */
 typedef void (*registry_done)(void *context, enum account_answer answer);
 
 /*
  * Opens or makes the registry in DIRECTORY, which must be the broker's own and nobody else's to
- * write. Returns NULL and *ret_problem where it cannot be used; corrupt records are no reason: they
- * are set aside in a file of their own, and registry_problem() tells.
+ * write, and no symbolic link. Returns NULL and *ret_problem where it cannot be used; corrupt
+ * records are no reason: the file as it was is set aside, and registry_problem() tells.
  */
 struct registry *registry_open(const char *directory, char **ret_problem);
 /* Waits until everything is on disk. No callback is called any more. */
@@ -73,10 +79,14 @@ void registry_claim(struct registry *registry, const struct config *config,
 /* Records that ENTRY's handle, of its uid, is about to be removed. */
 void registry_drop(struct registry *registry, const struct registry_entry *entry,
 	registry_done done, void *context);
-/* Records what became of either: a CLAIMED entry is OWN or gone, a DROPPED one gone or OWN. */
+/*
+ * Records what became of either: a CLAIMED entry is OWN or gone, a DROPPED one gone or OWN. That
+ * also holds for an entry which is DOUBTFUL because a broker before this one did not hear it, as
+ * long as `was` says so.
+ */
 void registry_confirm(struct registry *registry, const struct registry_entry *entry, bool success,
 	registry_done done, void *context);
-/* Nobody will say what became of it. */
+/* Nobody will say what became of ENTRY's handle, which its uid was told to go on with (YES). */
 void registry_doubt(struct registry *registry, const struct registry_entry *entry);
 
 /* An administrator's word: ENTRY is its uid's from here on, whosever it was. */
@@ -85,7 +95,11 @@ void registry_adopt(struct registry *registry, const struct registry_entry *entr
 /* Removes every entry of UID. NO: there was none. */
 void registry_forget(struct registry *registry, uint32_t uid, registry_done done, void *context);
 
-/* CONTEXT does not wait any more; what it asked for is done all the same. */
+/*
+ * CONTEXT does not wait any more; what it asked for is done all the same. But for claims of handles
+ * and drops: since nobody was told to go on, all is as if they had not been asked for, and there is
+ * nothing to doubt.
+ */
 void registry_forget_waiter(struct registry *registry, const void *context);
 
 /* Calls EACH for the entries of UID, or of everybody for UINT32_MAX. */

@@ -1,0 +1,235 @@
+/*
+ * Owns: the entries and, so that no question takes longer the more of them there are, each uid's
+ * numbers. The handles of all TPMs are few; their bytes are added up when asked for.
+ */
+#include "broker/registry-table.h"
+
+#include <string.h>
+
+#define KINDS 4
+
+_Static_assert(ACCOUNT_KIND_SEALED == KINDS - 1, "a number for each kind");
+
+struct registry_table {
+	GHashTable *handles; /* struct registry_entry by device, kind and handle */
+	GHashTable *sealed;  /* struct registry_entry by device, uid and data */
+	GHashTable *numbers; /* uid -> uint32_t[KINDS]; only those that have something */
+};
+
+static guint handle_hash(gconstpointer key)
+{
+	const struct registry_entry *entry = key;
+
+	return g_str_hash(entry->device) ^ entry->handle;
+}
+
+static gboolean handle_equal(gconstpointer a, gconstpointer b)
+{
+	const struct registry_entry *first = a;
+	const struct registry_entry *second = b;
+
+	return first->handle == second->handle && first->kind == second->kind &&
+	       strcmp(first->device, second->device) == 0;
+}
+
+static guint sealed_hash(gconstpointer key)
+{
+	const struct registry_entry *entry = key;
+	guint hash = entry->uid * 2654435761u;
+
+	for (uint32_t i = 0; i < entry->size; i++)
+		hash = hash * 33 + entry->data[i];
+	return hash;
+}
+
+static gboolean sealed_equal(gconstpointer a, gconstpointer b)
+{
+	const struct registry_entry *first = a;
+	const struct registry_entry *second = b;
+
+	return first->uid == second->uid && first->size == second->size &&
+	       memcmp(first->data, second->data, first->size) == 0 &&
+	       strcmp(first->device, second->device) == 0;
+}
+
+struct registry_table *registry_table_new(void)
+{
+	struct registry_table *table = g_new0(struct registry_table, 1);
+
+	table->handles = g_hash_table_new_full(handle_hash, handle_equal, g_free, NULL);
+	table->sealed = g_hash_table_new_full(sealed_hash, sealed_equal, g_free, NULL);
+	table->numbers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+	return table;
+}
+
+void registry_table_free(struct registry_table *table)
+{
+	if (!table)
+		return;
+	g_hash_table_unref(table->handles);
+	g_hash_table_unref(table->sealed);
+	g_hash_table_unref(table->numbers);
+	g_free(table);
+}
+
+bool registry_entry_is_sound(const struct registry_entry *entry)
+{
+	if (entry->device[0] == '\0' || !memchr(entry->device, '\0', sizeof entry->device))
+		return false;
+	if (entry->kind < ACCOUNT_KIND_NV || entry->kind > ACCOUNT_KIND_SEALED)
+		return false;
+	if ((entry->kind == ACCOUNT_KIND_SEALED) != (entry->handle == 0))
+		return false;
+	if (entry->kind != ACCOUNT_KIND_NV && entry->nv_size != 0)
+		return false;
+	return entry->uid != UINT32_MAX && entry->size <= sizeof entry->data;
+}
+
+static GHashTable *table_of(const struct registry_table *table, uint32_t kind)
+{
+	return kind == ACCOUNT_KIND_SEALED ? table->sealed : table->handles;
+}
+
+static void table_count(struct registry_table *table, const struct registry_entry *entry, bool more)
+{
+	uint32_t *numbers = g_hash_table_lookup(table->numbers, GUINT_TO_POINTER(entry->uid));
+
+	if (!numbers) {
+		numbers = g_new0(uint32_t, KINDS);
+		g_hash_table_insert(table->numbers, GUINT_TO_POINTER(entry->uid), numbers);
+	}
+	/* number 0, of no kind, is that of them all */
+	numbers[entry->kind] += more ? 1u : -1u;
+	numbers[0] += more ? 1u : -1u;
+	if (numbers[0] == 0)
+		g_hash_table_remove(table->numbers, GUINT_TO_POINTER(entry->uid));
+}
+
+const struct registry_entry *registry_table_find(
+	const struct registry_table *table, const struct registry_entry *entry)
+{
+	return g_hash_table_lookup(table_of(table, entry->kind), entry);
+}
+
+void registry_table_remove(struct registry_table *table, const struct registry_entry *entry)
+{
+	const struct registry_entry *found = registry_table_find(table, entry);
+
+	if (!found)
+		return;
+	table_count(table, found, false);
+	g_hash_table_remove(table_of(table, entry->kind), entry);
+}
+
+void registry_table_set(struct registry_table *table, const struct registry_entry *entry)
+{
+	struct registry_entry *copy = g_new(struct registry_entry, 1);
+
+	*copy = *entry;
+	registry_table_remove(table, copy);
+	table_count(table, copy, true);
+	g_hash_table_add(table_of(table, copy->kind), copy);
+}
+
+static void forget_in(struct registry_table *table, GHashTable *entries, uint32_t uid)
+{
+	GHashTableIter iter;
+	gpointer key;
+
+	g_hash_table_iter_init(&iter, entries);
+	while (g_hash_table_iter_next(&iter, &key, NULL)) {
+		const struct registry_entry *entry = key;
+
+		if (entry->uid != uid)
+			continue;
+		table_count(table, entry, false);
+		g_hash_table_iter_remove(&iter);
+	}
+}
+
+void registry_table_forget(struct registry_table *table, uint32_t uid)
+{
+	forget_in(table, table->handles, uid);
+	forget_in(table, table->sealed, uid);
+}
+
+void registry_table_unsettle(struct registry_table *table)
+{
+	GHashTableIter iter;
+	gpointer key;
+
+	g_hash_table_iter_init(&iter, table->handles);
+	while (g_hash_table_iter_next(&iter, &key, NULL)) {
+		struct registry_entry *entry = key;
+
+		if (entry->state != REGISTRY_CLAIMED && entry->state != REGISTRY_DROPPED)
+			continue;
+		entry->was = entry->state;
+		entry->state = REGISTRY_DOUBTFUL;
+	}
+}
+
+void registry_table_doubt(struct registry_table *table)
+{
+	GHashTableIter iter;
+	gpointer key;
+
+	g_hash_table_iter_init(&iter, table->handles);
+	while (g_hash_table_iter_next(&iter, &key, NULL)) {
+		struct registry_entry *entry = key;
+
+		entry->was = REGISTRY_NONE;
+		entry->state = REGISTRY_DOUBTFUL;
+	}
+}
+
+uint32_t registry_table_count(
+	const struct registry_table *table, uint32_t uid, enum account_kind kind)
+{
+	const uint32_t *numbers = g_hash_table_lookup(table->numbers, GUINT_TO_POINTER(uid));
+
+	return numbers ? numbers[kind] : 0;
+}
+
+uint64_t registry_table_nv_size(const struct registry_table *table, const char *device)
+{
+	GHashTableIter iter;
+	gpointer key;
+	uint64_t bytes = 0;
+
+	g_hash_table_iter_init(&iter, table->handles);
+	while (g_hash_table_iter_next(&iter, &key, NULL)) {
+		const struct registry_entry *entry = key;
+
+		if (strcmp(entry->device, device) == 0)
+			bytes += entry->nv_size;
+	}
+	return bytes;
+}
+
+size_t registry_table_size(const struct registry_table *table)
+{
+	return (size_t)g_hash_table_size(table->handles) + g_hash_table_size(table->sealed);
+}
+
+static void each_in(GHashTable *entries, uint32_t uid,
+	void (*each)(const struct registry_entry *entry, void *context), void *context)
+{
+	GHashTableIter iter;
+	gpointer key;
+
+	g_hash_table_iter_init(&iter, entries);
+	while (g_hash_table_iter_next(&iter, &key, NULL)) {
+		const struct registry_entry *entry = key;
+
+		if (uid == UINT32_MAX || entry->uid == uid)
+			each(entry, context);
+	}
+}
+
+void registry_table_each(const struct registry_table *table, uint32_t uid,
+	void (*each)(const struct registry_entry *entry, void *context), void *context)
+{
+	each_in(table->handles, uid, each, context);
+	each_in(table->sealed, uid, each, context);
+}
