@@ -121,7 +121,11 @@ static gboolean broker_on_idle(gpointer data)
 	struct broker *broker = data;
 
 	broker->idle_timer = 0;
-	broker->idle(broker->idle_context);
+	/* charges and saved TPM sessions are in memory only */
+	if (ledger_is_clear(broker->accounts.ledger))
+		broker->idle(broker->idle_context);
+	else
+		broker_touch(broker);
 	return G_SOURCE_REMOVE;
 }
 
@@ -172,6 +176,26 @@ static bool broker_may_execute(const char *program, const char *option, char **r
 	return false;
 }
 
+/* Without a registry there are sessions all the same, but nothing can be own that outlives them. */
+static void broker_open_accounts(struct broker *broker)
+{
+	g_autofree char *problem = NULL;
+
+	broker->accounts = (struct accounts){
+		.ledger = ledger_new(&broker->config),
+		.registry = registry_open(broker->options.state_dir, &problem),
+		.refusals = refusals_new(),
+		.config = &broker->config,
+	};
+	if (!broker->accounts.registry)
+		log_event(LOG_BROKER, G_LOG_LEVEL_WARNING, NULL,
+			"nothing can be sealed, and no NV index or key be kept in the TPM: %s",
+			problem);
+	else if (registry_problem(broker->accounts.registry))
+		log_event(LOG_BROKER, G_LOG_LEVEL_WARNING, NULL, "%s",
+			registry_problem(broker->accounts.registry));
+}
+
 static bool broker_start(struct broker *broker, char **ret_problem)
 {
 	const char *socket;
@@ -192,13 +216,15 @@ static bool broker_start(struct broker *broker, char **ret_problem)
 	if (managed && !broker_may_execute(broker->options.rm, "--rm", ret_problem))
 		return false;
 	broker->account = account_new();
+	broker_open_accounts(broker);
 	broker->authz = authz_new(broker->options.polkit);
 	broker->subuid = subuid_new();
 	broker->notify = notify_new(broker->options.notify_address);
 	if (managed)
 		broker->rm = rm_new(broker->options.rm, managed, &broker->config, broker->notify);
-	broker->sessions = session_list_new(broker->options.relay, broker->account, broker->notify,
-		broker->stream, broker->rm, broker_on_session_ended, broker);
+	broker->sessions = session_list_new(broker->options.relay, broker->account,
+		&broker->accounts, broker->notify, broker->stream, broker->rm,
+		broker_on_session_ended, broker);
 	return true;
 }
 
@@ -229,6 +255,9 @@ void broker_free(struct broker *broker)
 	authz_free(broker->authz);
 	stream_free(broker->stream);
 	device_list_free(broker->devices);
+	registry_close(broker->accounts.registry);
+	refusals_free(broker->accounts.refusals);
+	ledger_free(broker->accounts.ledger);
 	account_free(broker->account);
 	profile_set_unref(broker->profiles);
 	config_done(&broker->config);

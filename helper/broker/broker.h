@@ -19,6 +19,7 @@ struct broker_options {
 	const char *tpm;
 	const char *relay;
 	const char *rm;
+	const char *state_dir;
 	struct config_paths paths;
 	bool polkit;
 	int idle_exit; /* seconds; 0: never */
@@ -30,6 +31,7 @@ struct broker {
 	struct config config;
 	struct profile_set *profiles;
 	struct account *account;
+	struct accounts accounts; /* what relays ask about */
 	struct authz *authz;
 	struct device_list *devices;
 	struct stream *stream; /* NULL but for a TPM behind a socket */

@@ -51,6 +51,41 @@ static void reservation_end(struct ledger_party *party)
 	party->reserved_handle = 0;
 }
 
+/* How many USER has, those left out that are about to be flushed. */
+static uint32_t session_count(const struct ledger_user *user)
+{
+	struct ledger_tpm_session *session;
+	uint32_t count = 0;
+	GHashTableIter iter;
+
+	g_hash_table_iter_init(&iter, user->tpm->tpm_sessions);
+	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&session))
+		count += session->user == user && session->order == LEDGER_ORDER_NONE;
+	return count;
+}
+
+/* Orders PARTY to flush the oldest that its uid has saved. False where there is none. */
+static bool session_replace_oldest(struct ledger_party *party)
+{
+	struct ledger_tpm *tpm = party->user->tpm;
+	struct ledger_tpm_session *oldest = NULL;
+	struct ledger_tpm_session *session;
+	GHashTableIter iter;
+
+	g_hash_table_iter_init(&iter, tpm->tpm_sessions);
+	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&session))
+		if (session->user == party->user && !session->party &&
+			session->order == LEDGER_ORDER_NONE &&
+			(!oldest || session->serial < oldest->serial))
+			oldest = session;
+	if (!oldest)
+		return false;
+	oldest->order = LEDGER_ORDER_DUE;
+	oldest->ordered = party;
+	ledger_schedule(tpm->ledger);
+	return true;
+}
+
 enum account_answer ledger_begin_session(struct ledger_party *party, uint32_t handle)
 {
 	struct ledger_user *user = party->user;
@@ -60,13 +95,17 @@ enum account_answer ledger_begin_session(struct ledger_party *party, uint32_t ha
 
 	reservation_end(party);
 	party->begun_before = party->unsettled;
+	if (session && session->order == LEDGER_ORDER_DOING)
+		return ACCOUNT_LIMIT; /* it is being flushed */
 	if (session && session->user == user) {
 		party->reserved = LEDGER_RESERVED_SAVED;
 	} else {
-		if (user->tpm_sessions + user->tpm_sessions_reserved >=
-				config->tpm_sessions_per_user ||
-			g_hash_table_size(tpm->tpm_sessions) + tpm->tpm_sessions_reserved >=
-				config->tpm_sessions)
+		if (g_hash_table_size(tpm->tpm_sessions) + tpm->tpm_sessions_reserved >=
+			config->tpm_sessions)
+			return ACCOUNT_LIMIT;
+		if (session_count(user) + user->tpm_sessions_reserved >=
+				config->tpm_sessions_per_user &&
+			!session_replace_oldest(party))
 			return ACCOUNT_LIMIT;
 		party->reserved = LEDGER_RESERVED_ROOM;
 		user->tpm_sessions_reserved++;
@@ -120,6 +159,7 @@ bool ledger_saved_session(struct ledger_party *party, uint32_t handle)
 	if (!session || session->party != party)
 		return false;
 	session->party = NULL;
+	session->serial = ++tpm->ledger->serial;
 	session_renew(tpm, session);
 	return true;
 }
@@ -133,6 +173,17 @@ void ledger_gone_session(struct ledger_party *party, uint32_t handle)
 	if (session && (session->party ? session->party == party
 				       : session->user == party->user || session->ordered == party))
 		session_remove(tpm, session);
+}
+
+enum account_answer ledger_flush_session(struct ledger_party *party, uint32_t handle)
+{
+	struct ledger_tpm_session *session = session_find(party->user->tpm, handle);
+
+	if (!session || session->party || session->order != LEDGER_ORDER_SENT ||
+		session->ordered != party)
+		return ACCOUNT_NO;
+	session->order = LEDGER_ORDER_DOING;
+	return ACCOUNT_YES;
 }
 
 void ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap)

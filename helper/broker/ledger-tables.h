@@ -18,8 +18,9 @@
 /* An order to flush a TPM session. */
 enum ledger_order {
 	LEDGER_ORDER_NONE = 0,
-	LEDGER_ORDER_DUE,  /* the callback is yet to be called */
-	LEDGER_ORDER_SENT, /* once is enough */
+	LEDGER_ORDER_DUE,   /* the callback is yet to be called */
+	LEDGER_ORDER_SENT,  /* once is enough */
+	LEDGER_ORDER_DOING, /* it is being flushed */
 };
 
 /* The room that an unanswered ledger_begin_session() has. */
@@ -74,6 +75,7 @@ struct ledger_tpm_session {
 	uint64_t saved_at;          /* in saves of the TPM */
 	enum ledger_order order;
 	struct ledger_party *ordered; /* who flushes it, where it is saved */
+	uint64_t serial;              /* ledger->serial as it was saved */
 };
 
 struct ledger_party {

@@ -364,6 +364,14 @@ bool ledger_begin(struct ledger_party *party, enum account_held what)
 	return true;
 }
 
+bool ledger_withdraw(struct ledger_party *party, enum account_held what)
+{
+	bool waited = party->waits & what;
+
+	stop_waiting(party, what);
+	return waited;
+}
+
 bool ledger_end_turn(struct ledger_party *party)
 {
 	return give_back(party, ACCOUNT_HELD_TURN) || party->unsettled;

@@ -62,6 +62,8 @@ bool ledger_settle(struct ledger_party *party, uint32_t held);
  * it already.
  */
 bool ledger_begin(struct ledger_party *party, enum account_held what);
+/* The party does not wait any more. False where it did not: it may have what it waited for. */
+bool ledger_withdraw(struct ledger_party *party, enum account_held what);
 /* The turn is over. False where it had none and is not unsettled. */
 bool ledger_end_turn(struct ledger_party *party);
 
@@ -80,7 +82,9 @@ bool ledger_end_da(struct ledger_party *party, bool failed, const struct ledger_
 
 /*
  * One more TPM session, or the saved one HANDLE: ACCOUNT_YES or ACCOUNT_LIMIT. What is saved counts
- * already.
+ * already. A uid that has its full number gets one more for the oldest that it saved, which the
+ * party is ordered to flush: programs that end early leave theirs behind, and nobody could remove
+ * them.
  */
 enum account_answer ledger_begin_session(struct ledger_party *party, uint32_t handle);
 /*
@@ -93,6 +97,12 @@ bool ledger_end_session(struct ledger_party *party, uint32_t handle);
 bool ledger_saved_session(struct ledger_party *party, uint32_t handle);
 /* HANDLE, loaded in the party, saved by its uid or ordered flushed, is no more. Others: nothing. */
 void ledger_gone_session(struct ledger_party *party, uint32_t handle);
+/*
+ * The party is about to flush the saved HANDLE, as it was ordered: ACCOUNT_YES where that stands,
+ * and from here on nobody may load it; ACCOUNT_NO where it was loaded since, or is gone and its
+ * number may be somebody else's.
+ */
+enum account_answer ledger_flush_session(struct ledger_party *party, uint32_t handle);
 /*
  * The TPM's context counter advanced by COUNT: each loaded session of the party was saved anew.
  * What is older than half of GAP (0: 65535) is ordered flushed: by the party that has it loaded, or

@@ -22,6 +22,7 @@ struct arguments {
 	char **profile_dirs;
 	char *relay;
 	char *rm;
+	char *state_dir;
 	int idle_exit; /* -1: not given */
 	gboolean no_polkit;
 	gboolean allow_root;
@@ -52,6 +53,8 @@ static bool main_parse(int argc, char **argv, struct arguments *arguments)
 			"Program that serves sessions", "PATH"},
 		{"rm", 0, 0, G_OPTION_ARG_FILENAME, &arguments->rm,
 			"Program that manages a TPM for many sessions", "PATH"},
+		{"state-dir", 0, 0, G_OPTION_ARG_FILENAME, &arguments->state_dir,
+			"Keep the registry in DIR (default: " TPMGATE_STATE_DIR ")", "DIR"},
 		{"idle-exit", 0, 0, G_OPTION_ARG_INT, &arguments->idle_exit,
 			"Exit after SECONDS without clients and sessions; 0: never (default: 60 if "
 			"started by its socket, else 0)",
@@ -91,6 +94,7 @@ static void main_free(struct arguments *arguments)
 	g_free(arguments->config);
 	g_free(arguments->relay);
 	g_free(arguments->rm);
+	g_free(arguments->state_dir);
 	g_strfreev(arguments->profile_dirs);
 }
 
@@ -156,6 +160,7 @@ static bool main_start(struct program *program, const struct arguments *argument
 		.tpm = arguments->tpm ? arguments->tpm : "",
 		.relay = arguments->relay ? arguments->relay : TPMGATE_RELAY,
 		.rm = arguments->rm ? arguments->rm : TPMGATE_RM,
+		.state_dir = arguments->state_dir ? arguments->state_dir : TPMGATE_STATE_DIR,
 		.paths = {.file = arguments->config,
 			.profile_dirs = (const char *const *)arguments->profile_dirs},
 		.polkit = !arguments->no_polkit,

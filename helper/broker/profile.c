@@ -252,9 +252,7 @@ static struct policy profile_read_policy(
 	policy.pcrs = profile_read_pcrs(keyfile, config);
 	policy.flags = profile_read_flag(keyfile, "StorageRootKey", POLICY_STORAGE_ROOT_KEY) |
 		       profile_read_flag(keyfile, "UnsealForeign", POLICY_UNSEAL_FOREIGN) |
-		       profile_read_flag(keyfile, "Once", POLICY_ONCE) |
-		       profile_read_flag(keyfile, "SavedSessions", POLICY_SAVED_SESSIONS) |
-		       profile_read_flag(keyfile, "DictionaryAttack", POLICY_DICTIONARY_ATTACK);
+		       profile_read_flag(keyfile, "Once", POLICY_ONCE);
 	profile_read_handles(keyfile, &policy);
 	return policy;
 }

@@ -35,6 +35,7 @@ enum session_state {
 struct session_list {
 	const char *relay;
 	struct account *account;
+	const struct accounts *accounts;
 	struct notify *notify;
 	struct stream *stream; /* or NULL */
 	struct rm *rm;         /* or NULL */
@@ -50,6 +51,7 @@ struct session {
 	enum session_state state;
 	struct session_hold hold;
 	bool stored;
+	struct conversation *conversation; /* while the session reaches its TPM */
 	int account;
 	int pidfd;
 	int client; /* until the session was handed over; else -1 */
@@ -68,13 +70,14 @@ struct waiter {
 };
 
 struct session_list *session_list_new(const char *relay, struct account *account,
-	struct notify *notify, struct stream *stream, struct rm *rm, session_ended ended,
-	void *context)
+	const struct accounts *accounts, struct notify *notify, struct stream *stream,
+	struct rm *rm, session_ended ended, void *context)
 {
 	struct session_list *list = g_new0(struct session_list, 1);
 
 	list->relay = relay;
 	list->account = account;
+	list->accounts = accounts;
 	list->notify = notify;
 	list->stream = stream;
 	list->rm = rm;
@@ -89,6 +92,7 @@ static void session_free(struct session *session)
 	g_clear_handle_id(&session->account_watch, g_source_remove);
 	g_clear_handle_id(&session->pidfd_watch, g_source_remove);
 	g_clear_handle_id(&session->timer, g_source_remove);
+	conversation_free(session->conversation);
 	cleanup_close(&session->account);
 	cleanup_close(&session->pidfd);
 	cleanup_close(&session->client);
@@ -272,6 +276,17 @@ static gboolean session_on_timeout(gpointer data)
 	return G_SOURCE_REMOVE;
 }
 
+static void session_on_nonsense(void *context, const char *because)
+{
+	session_kill(context, because);
+}
+
+static void session_converse(struct session *session, bool adopted)
+{
+	session->conversation = conversation_new(session->list->accounts, &session->facts,
+		session->account, adopted, session_on_nonsense, session);
+}
+
 static void session_on_ready(struct session *session)
 {
 	struct log_about about = session_about(session);
@@ -280,6 +295,7 @@ static void session_on_ready(struct session *session)
 
 	g_clear_handle_id(&session->timer, g_source_remove);
 	session->state = SESSION_RUNNING;
+	session_converse(session, false);
 	session->started = NULL;
 	about.verdict = "allowed";
 	log_event(LOG_SESSION, G_LOG_LEVEL_MESSAGE, &about, "session opened");
@@ -294,6 +310,8 @@ static void session_on_revoked(struct session *session)
 
 	g_clear_handle_id(&session->timer, g_source_remove);
 	session->state = SESSION_REVOKED;
+	conversation_free(session->conversation);
+	session->conversation = NULL;
 	log_event(LOG_SESSION, G_LOG_LEVEL_MESSAGE, &about, "session has given up the TPM");
 	session_store(session, false);
 	session_release_tpm(session);
@@ -325,6 +343,10 @@ static gboolean session_on_account(gint fd, GIOCondition condition, gpointer dat
 		session_on_revoked(session);
 	else if (message.type == ACCOUNT_REVOKED && session->state == SESSION_STARTING)
 		session_kill(session, "the TPM does not answer");
+	else if (session->conversation && message.type != ACCOUNT_READY)
+		conversation_hear(session->conversation, &message);
+	else if (session->state == SESSION_REVOKED && message.type != ACCOUNT_READY)
+		return G_SOURCE_CONTINUE; /* about what is over */
 	else
 		session_kill(session, "it sent a message out of turn");
 	return G_SOURCE_CONTINUE;
@@ -472,6 +494,7 @@ bool session_adopt(
 	}
 	session = session_new(list, facts, SESSION_RUNNING, account, pidfd);
 	session->stored = true;
+	session_converse(session, true);
 	session->hold = session_list_hold(list, facts->device);
 	about = session_about(session);
 	log_event(LOG_BROKER, G_LOG_LEVEL_MESSAGE, &about, "session taken over");

@@ -3,6 +3,7 @@
  * Sessions: relays that were started, their account sockets and pidfds, and how they end.
  */
 #include "broker/account.h"
+#include "broker/conversation.h"
 #include "broker/notify.h"
 #include "broker/rm.h"
 #include "broker/stream.h"
@@ -21,8 +22,8 @@ typedef void (*session_ended)(void *context);
 
 /* STREAM and RM are NULL where TPMs are device nodes. All arguments outlive the list. */
 struct session_list *session_list_new(const char *relay, struct account *account,
-	struct notify *notify, struct stream *stream, struct rm *rm, session_ended ended,
-	void *context);
+	const struct accounts *accounts, struct notify *notify, struct stream *stream,
+	struct rm *rm, session_ended ended, void *context);
 /* Lets go of all sessions: without a store that holds their account sockets, they end. */
 void session_list_free(struct session_list *list);
 

@@ -33,6 +33,7 @@ static const struct account_shape shapes[] = {
 	{ACCOUNT_CONFIRM, ACCOUNT_FROM_RELAY, HAS_SERIAL | HAS_KIND | HAS_HANDLE, 1},
 	{ACCOUNT_LOOKUP, ACCOUNT_FROM_RELAY, HAS_SERIAL | HAS_KIND | HAS_HANDLE | HAS_DATA, 0},
 	{ACCOUNT_CHARGE, ACCOUNT_FROM_RELAY, HAS_SERIAL, 0},
+	{ACCOUNT_FLUSH_BEGIN, ACCOUNT_FROM_RELAY, HAS_SERIAL | HAS_HANDLE, 0},
 	{ACCOUNT_ANSWER, ACCOUNT_FROM_BROKER, HAS_SERIAL | HAS_VALUES, ACCOUNT_UNAVAILABLE},
 
 	{ACCOUNT_DA_END, ACCOUNT_FROM_RELAY, HAS_VALUES, 1},
@@ -109,8 +110,7 @@ static int account_names_something(const struct account_message *message)
 	if (message->kind == ACCOUNT_KIND_SEALED &&
 		(message->type == ACCOUNT_DROP || message->type == ACCOUNT_CONFIRM))
 		return 0;
-	return message->size > 0 || message->type == ACCOUNT_DROP ||
-	       message->type == ACCOUNT_CONFIRM;
+	return message->size > 0 || (message->type != ACCOUNT_CLAIM && message->handle != 0);
 }
 
 int account_message_decode(const void *packet, size_t size, enum account_sender sender,
@@ -134,5 +134,5 @@ int account_message_decode(const void *packet, size_t size, enum account_sender 
 
 int account_is_question(uint32_t type)
 {
-	return type >= ACCOUNT_DA_BEGIN && type <= ACCOUNT_CHARGE;
+	return type >= ACCOUNT_DA_BEGIN && type <= ACCOUNT_FLUSH_BEGIN;
 }

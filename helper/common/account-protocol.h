@@ -16,19 +16,23 @@
  *   questions: relay -> broker, one at a time, numbered by `serial`
  *   DA_BEGIN       may this session try an authorization that can raise the TPM's failure counter?
  *                  Waits for the TPM's one token. YES: values[0] = the uid's charge, in failures;
- *                  values[1] = seconds since the last of them
- *   TURN_BEGIN     may it have a command executed that takes long? Waits for the uid's turn
+ *                  values[1] = seconds since the last of them. DA_END withdraws the question
+ *   TURN_BEGIN     may it have a command executed that takes long? Waits for the uid's turn.
+ *                  TURN_END withdraws the question
  *   SESSION_BEGIN  may it have one more TPM session? `handle` = the saved session that is about to
  *                  be loaded, or 0 for a new one
- *   CLAIM          the NV index or persistent handle `handle` is about to be made, with `data` as
- *                  account_area_* describe it; values[0] = bytes of the NV index. YES: the claim is
- *                  on disk. For sealed data (no handle): it was made, and is recorded
+ *   CLAIM          the NV index or persistent handle `handle` is about to be made, as `data` says;
+ *                  values[0] = bytes of the NV index. YES: the claim is on disk. For sealed data
+ *                  (no handle): it was made, and is recorded
  *   DROP           the own NV index or persistent handle `handle` is about to be removed. YES: that
  *                  is on disk
- *   CONFIRM        what became of the CLAIM or DROP of `handle`: `argument` 1 = success, 0 =
- * failure LOOKUP         is `handle`, or for sealed data what `data` says, recorded for this uid
- * and as `data` describes it? CHARGE         may one more NV write be done? broker -> relay ANSWER
- * to the question `serial`; `argument` is an account_answer
+ *   CONFIRM        what became of the CLAIM or DROP of `handle`; `argument` 1 = success, else 0
+ *   LOOKUP         is `handle`, or for sealed data what `data` says, recorded for this uid and as
+ *                  `data` describes it? Without `data`: is the handle recorded at all?
+ *   CHARGE         may one more NV write be done?
+ *   FLUSH_BEGIN    is the saved TPM session `handle` still to be flushed, as FLUSH said? GONE
+ *                  tells that it was
+ *   broker -> relay   ANSWER     to the question `serial`; `argument` is an account_answer
  *
  *   facts: relay -> broker, not answered
  *   DA_END         the token comes back; `argument` 1 = an authorization failed and was counted,
@@ -46,7 +50,7 @@
  *   STATE          the end of the answer to RESUME: `argument` = enum account_held, as bits
  *
  *   orders: broker -> relay
- *   FLUSH          flush the TPM session `handle`, which is older than the TPM bears
+ *   FLUSH          flush the TPM session `handle`: it is too old, or one too many
  *   RESUME         a broker that started anew asks: SESSION_END for each TPM session loaded here,
  *                  then STATE, then the question that has no answer yet, once more
  *
@@ -72,6 +76,7 @@ enum account_type {
 	ACCOUNT_CONFIRM = 21,
 	ACCOUNT_LOOKUP = 22,
 	ACCOUNT_CHARGE = 23,
+	ACCOUNT_FLUSH_BEGIN = 24,
 	ACCOUNT_ANSWER = 31,
 
 	ACCOUNT_DA_END = 32,

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define POLICY_MAGIC        0x59504d54u
-#define POLICY_VERSION      2
+#define POLICY_VERSION      3
 #define POLICY_MAX          8      /* profiles that one session joins */
 #define POLICY_RANGES       16     /* handle ranges of one profile */
 #define POLICY_FIRST_CODE   0x11fu /* command codes from here ... */
@@ -46,11 +46,7 @@ enum policy_flag {
 	/* the profile is spent after one success, or one failed authorization, of a command that
 	 * authorizes with a hierarchy */
 	POLICY_ONCE = 4,
-	/* TPM sessions may be saved by ContextSave, and loaded by whoever holds the blob */
-	POLICY_SAVED_SESSIONS = 8,
-	/* what has no noDA may be authorized: a wrong authorization raises the counter of all */
-	POLICY_DICTIONARY_ATTACK = 16,
-	POLICY_FLAG_ALL = 31,
+	POLICY_FLAG_ALL = 7,
 };
 
 /* What a handle range is for, as bits. */

@@ -1,5 +1,7 @@
 #include "relay/account.h"
 
+#include "relay/public-area.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -16,10 +18,10 @@ static struct account_entity *object_slot(struct account *account, uint32_t hand
 	return NULL;
 }
 
-static uint32_t *session_slot(struct account *account, uint32_t handle)
+static struct account_session *session_slot(struct account *account, uint32_t handle)
 {
 	for (unsigned i = 0; i < account->session_slots; i++)
-		if (account->sessions[i] == handle)
+		if (account->sessions[i].handle == handle)
 			return &account->sessions[i];
 	return NULL;
 }
@@ -32,12 +34,12 @@ const struct account_entity *account_object(const struct account *account, uint3
 	return NULL;
 }
 
-bool account_has_session(const struct account *account, uint32_t handle)
+const struct account_session *account_session(const struct account *account, uint32_t handle)
 {
 	for (unsigned i = 0; handle != 0 && i < account->session_slots; i++)
-		if (account->sessions[i] == handle)
-			return true;
-	return false;
+		if (account->sessions[i].handle == handle)
+			return &account->sessions[i];
+	return NULL;
 }
 
 bool account_objects_full(const struct account *account)
@@ -51,7 +53,7 @@ bool account_objects_full(const struct account *account)
 bool account_sessions_full(const struct account *account)
 {
 	for (unsigned i = 0; i < account->session_slots; i++)
-		if (account->sessions[i] == 0)
+		if (account->sessions[i].handle == 0)
 			return false;
 	return true;
 }
@@ -87,83 +89,51 @@ bool account_entity_is_storage_key(const struct account_entity *entity)
 
 bool account_entity_is_sealed(const struct account_entity *entity)
 {
-	return entity->known && !entity->sequence && entity->type == TPM_ALG_KEYEDHASH &&
-	       !(entity->attributes & (TPMA_OBJECT_DECRYPT | TPMA_OBJECT_SIGN));
+	return entity->known && !entity->sequence &&
+	       public_is_sealed(entity->type, entity->attributes);
 }
 
-static bool is_sealed_here(const struct account *account, struct cursor unique)
+static struct account_record make_record(struct cursor bytes)
 {
-	for (unsigned i = 0; unique.left > 0 && i < ACCOUNT_SEALED; i++) {
-		const struct account_sealed *sealed = &account->sealed[i];
+	struct account_record record = {0};
 
-		if (sealed->size == unique.left &&
-			memcmp(sealed->unique, unique.next, unique.left) == 0)
-			return true;
-	}
-	return false;
+	if (bytes.left > sizeof record.bytes)
+		return record;
+	record.size = (uint32_t)bytes.left;
+	if (bytes.left > 0)
+		memcpy(record.bytes, bytes.next, bytes.left);
+	return record;
 }
 
-static void remember_sealed(struct account *account, struct cursor unique)
+/* Reads the front of a TPMT_PUBLIC or TPMT_TEMPLATE into ENTITY. */
+static int describe_public(struct cursor public, struct account_entity *entity)
 {
-	struct account_sealed *sealed = &account->sealed[account->next_sealed];
+	struct public_object object;
 
-	if (unique.left == 0 || unique.left > sizeof sealed->unique ||
-		is_sealed_here(account, unique))
-		return;
-	sealed->size = unique.left;
-	memcpy(sealed->unique, unique.next, unique.left);
-	account->next_sealed = (account->next_sealed + 1) % ACCOUNT_SEALED;
-}
-
-/* The `unique` field of a sealed object's TPMT_PUBLIC, after its attributes (Part 2, 12.2.4). */
-static int parse_sealed_unique(struct cursor *public, struct cursor *ret_unique)
-{
-	struct cursor policy;
-	uint16_t scheme;
-
-	if (cursor_tpm2b(public, &policy) < 0 || cursor_u16(public, &scheme) < 0)
-		return -EBADMSG;
-	if (scheme != TPM_ALG_NULL) /* sealed data has no scheme */
-		return -EBADMSG;
-	return cursor_tpm2b(public, ret_unique);
-}
-
-/*
- * Reads the front of a TPMT_PUBLIC or TPMT_TEMPLATE into ENTITY: type, nameAlg, objectAttributes
- * (Part 2, section 12.2.4), and the `unique` field where it is sealed data (else it is empty).
- */
-static int parse_public(
-	struct cursor public, struct account_entity *entity, struct cursor *ret_unique)
-{
-	uint16_t name_algorithm;
-
-	if (cursor_u16(&public, &entity->type) < 0 || cursor_u16(&public, &name_algorithm) < 0 ||
-		cursor_u32(&public, &entity->attributes) < 0)
+	if (public_parse_object(public, &object) < 0)
 		return -EBADMSG;
 	entity->known = true;
-	*ret_unique = cursor_new(NULL, 0);
-	if (account_entity_is_sealed(entity) && parse_sealed_unique(&public, ret_unique) < 0)
-		*ret_unique = cursor_new(NULL, 0);
+	entity->type = object.type;
+	entity->attributes = object.attributes;
+	entity->sealed_record = make_record(object.unique);
 	return 0;
 }
 
 /* What the public area in the command says of the object that the command made. */
-static struct account_entity describe_object(
-	const struct account *account, const struct tpm_command *command, uint32_t handle)
+static struct account_entity describe_object(const struct tpm_command *command, uint32_t handle)
 {
 	struct account_entity entity = {.handle = handle};
-	struct cursor unique;
 
 	switch (command->info->code) {
 	case TPM_CC_CREATE_PRIMARY:
 	case TPM_CC_CREATE_LOADED:
-		if (parse_public(command->parameters[1].bytes, &entity, &unique) == 0)
-			entity.made_here = account_entity_is_sealed(&entity);
+		describe_public(command->parameters[1].bytes, &entity);
+		/* made from what the caller sent: the template's `unique` is not the object's */
+		entity.sealed_own = ACCOUNT_OWN;
 		break;
 	case TPM_CC_LOAD:
 	case TPM_CC_LOAD_EXTERNAL:
-		if (parse_public(command->parameters[1].bytes, &entity, &unique) == 0)
-			entity.made_here = is_sealed_here(account, unique);
+		describe_public(command->parameters[1].bytes, &entity);
 		break;
 	case TPM_CC_CONTEXT_LOAD:
 		/* 0x80000001 stands for a sequence object (Part 2, section 14.3), and the TPM
@@ -177,17 +147,34 @@ static struct account_entity describe_object(
 	return entity;
 }
 
-/* Sealed data that Create or CreateLoaded returned: outPrivate, then outPublic in clear. */
-static void learn_sealed(struct account *account, struct cursor parameters)
+struct account_record account_sealed_record(struct cursor parameters)
 {
-	struct account_entity entity = {0};
+	struct public_object object;
 	struct cursor private;
 	struct cursor public;
-	struct cursor unique;
 
-	if (cursor_tpm2b(&parameters, &private) == 0 && cursor_tpm2b(&parameters, &public) == 0 &&
-		parse_public(public, &entity, &unique) == 0)
-		remember_sealed(account, unique);
+	/* outPrivate, which may be encrypted, then outPublic in clear */
+	if (cursor_tpm2b(&parameters, &private) < 0 || cursor_tpm2b(&parameters, &public) < 0 ||
+		public_parse_object(public, &object) < 0)
+		return (struct account_record){0};
+	return make_record(object.unique);
+}
+
+/*
+ * Whether a wrong authorization through the session that COMMAND makes can raise the failure
+ * counter: what it is bound to is tried with each use (Part 1, section 19.6.10). Of a saved session
+ * nobody knows what it is bound to.
+ */
+static bool is_bound_to_counter(const struct account *account, const struct tpm_command *command)
+{
+	const struct account_entity *entity;
+
+	if (command->info->code != TPM_CC_START_AUTH_SESSION)
+		return true;
+	if (command->handles[1] == TPM_RH_NULL)
+		return false;
+	entity = account_entity(account, command->handles[1]);
+	return !entity || !account_entity_is_no_da(entity);
 }
 
 static int learn_handle(struct account *account, const struct tpm_command *command,
@@ -198,31 +185,32 @@ static int learn_handle(struct account *account, const struct tpm_command *comma
 
 		if (!slot || account_object(account, handle))
 			return -EBADMSG;
-		*slot = describe_object(account, command, handle);
+		*slot = describe_object(command, handle);
 		slot->policies = policies;
 		return 0;
 	}
 
-	uint32_t *slot = session_slot(account, 0);
+	struct account_session *slot = session_slot(account, handle);
 
 	/* a handle that is given out again was lost without a word, as after a reset of the TPM */
-	if (account_has_session(account, handle))
-		return 0;
+	if (!slot)
+		slot = session_slot(account, 0);
 	if (!slot)
 		return -EBADMSG;
-	*slot = handle;
+	slot->handle = handle;
+	slot->dictionary_attack = is_bound_to_counter(account, command);
 	return 0;
 }
 
-static void forget(struct account *account, uint32_t handle)
+void account_forget(struct account *account, uint32_t handle)
 {
 	struct account_entity *object = handle != 0 ? object_slot(account, handle) : NULL;
-	uint32_t *session = handle != 0 ? session_slot(account, handle) : NULL;
+	struct account_session *session = handle != 0 ? session_slot(account, handle) : NULL;
 
 	if (object)
 		*object = (struct account_entity){0};
 	if (session)
-		*session = 0;
+		*session = (struct account_session){0};
 }
 
 /* What success took away: flushed handles, sessions that were not to continue, saved sessions. */
@@ -231,13 +219,14 @@ static void learn_losses(struct account *account, const struct tpm_command *comm
 	if (tpm_command_flushes(command->info))
 		for (unsigned i = 0; i < command->handle_count; i++)
 			if (command->info->handles[i].use == TPM_USE_SEQUENCE)
-				forget(account, command->handles[i]);
+				account_forget(account, command->handles[i]);
 	if (command->info->code == TPM_CC_CONTEXT_SAVE &&
 		command->handles[0] >> 24 != TPM_HT_TRANSIENT)
-		forget(account, command->handles[0]); /* it belongs to whoever holds the blob */
+		account_forget(
+			account, command->handles[0]); /* it belongs to whoever holds the blob */
 	for (unsigned i = 0; i < command->authorization_count; i++)
 		if (!(command->authorizations[i].attributes & TPMA_SESSION_CONTINUE))
-			forget(account, command->authorizations[i].handle);
+			account_forget(account, command->authorizations[i].handle);
 }
 
 bool account_is_wrong_authorization(uint32_t code)
@@ -248,16 +237,21 @@ bool account_is_wrong_authorization(uint32_t code)
 	       (code & 0x80 && (error == TPM_RC_AUTH_FAIL || error == TPM_RC_BAD_AUTH));
 }
 
+bool account_is_counted_failure(uint32_t code)
+{
+	return (code & 0xbf) == TPM_RC_AUTH_FAIL;
+}
+
 /* TPM_RC_REFERENCE_H0.. and _S0..: a session or object that the TPM no longer has. */
 static void learn_missing(struct account *account, const struct tpm_command *command, uint32_t code)
 {
 	code &= ~TPM_RC_LAYER; /* a resource manager says the same of what it has lost */
 	for (unsigned i = 0; i < command->handle_count; i++)
 		if (code == TPM_RC_REFERENCE_H0 + i)
-			forget(account, command->handles[i]);
+			account_forget(account, command->handles[i]);
 	for (unsigned i = 0; i < command->authorization_count; i++)
 		if (code == TPM_RC_REFERENCE_S0 + i)
-			forget(account, command->authorizations[i].handle);
+			account_forget(account, command->authorizations[i].handle);
 }
 
 static void learn_failure(struct account *account, const struct tpm_command *command, uint32_t code)
@@ -276,7 +270,7 @@ int account_learn(struct account *account, const struct tpm_command *command, ui
 		/* gone already is gone too: Clear and a reset flush objects behind our back */
 		if (response->code == TPM_RC_SUCCESS ||
 			response->code == tpm_rc_at(TPM_RC_HANDLE | TPM_RC_P, 0))
-			forget(account, (uint32_t)command->parameters[0].number);
+			account_forget(account, (uint32_t)command->parameters[0].number);
 		return 0;
 	}
 	if (response->code != TPM_RC_SUCCESS) {
@@ -284,8 +278,6 @@ int account_learn(struct account *account, const struct tpm_command *command, ui
 		return 0;
 	}
 	learn_losses(account, command);
-	if (code == TPM_CC_CREATE || code == TPM_CC_CREATE_LOADED)
-		learn_sealed(account, response->parameters);
 	if (response->handle == 0)
 		return 0;
 	return learn_handle(account, command, policies, response->handle);
@@ -305,18 +297,35 @@ static struct account_entity *entity_slot(struct account *account, uint32_t hand
 	return slot;
 }
 
-/* The front of a TPMS_NV_PUBLIC: nvIndex, nameAlg, attributes (Part 2, section 13.5). */
-static int parse_nv_public(struct cursor public, struct account_entity *entity)
+/* TPM2B_NV_PUBLIC, nvName */
+static void describe_nv(struct cursor parameters, struct account_entity *entity)
 {
-	uint32_t index;
-	uint16_t name_algorithm;
+	uint8_t bytes[PUBLIC_NV_MAX];
+	struct public_nv nv;
+	struct cursor public;
+	int size;
 
-	if (cursor_u32(&public, &index) < 0 || index != entity->handle ||
-		cursor_u16(&public, &name_algorithm) < 0 ||
-		cursor_u32(&public, &entity->attributes) < 0)
-		return -EBADMSG;
+	if (cursor_tpm2b(&parameters, &public) < 0 || public_parse_nv(public, &nv) < 0 ||
+		nv.index != entity->handle)
+		return;
+	size = public_normalize_nv(public, bytes);
+	if (size < 0)
+		return;
 	entity->known = true;
-	return 0;
+	entity->attributes = nv.attributes;
+	entity->handle_record = make_record(cursor_new(bytes, (size_t)size));
+}
+
+/* TPM2B_PUBLIC, name, qualifiedName */
+static void describe_read_object(struct cursor parameters, struct account_entity *entity)
+{
+	struct cursor public;
+	struct cursor name;
+
+	if (cursor_tpm2b(&parameters, &public) < 0 || cursor_tpm2b(&parameters, &name) < 0 ||
+		describe_public(public, entity) < 0)
+		return;
+	entity->handle_record = make_record(name);
 }
 
 void account_learn_public(
@@ -324,22 +333,33 @@ void account_learn_public(
 {
 	struct account_entity *slot = entity_slot(account, handle);
 	struct account_entity entity = {.handle = handle};
-	struct cursor public;
-	struct cursor unique;
 
 	if (!slot)
 		return;
 	entity.policies = slot->policies;
-	if (code == TPM_RC_SEQUENCE) {
+	entity.sealed_own = slot->handle == handle ? slot->sealed_own : ACCOUNT_OWN_UNKNOWN;
+	if (code == TPM_RC_SEQUENCE)
 		entity.sequence = entity.known = true;
-	} else if (code == TPM_RC_SUCCESS && cursor_tpm2b(&parameters, &public) == 0) {
-		if (handle >> 24 == TPM_HT_NV_INDEX)
-			parse_nv_public(public, &entity);
-		else if (parse_public(public, &entity, &unique) == 0)
-			entity.made_here = is_sealed_here(account, unique);
-	}
+	else if (code == TPM_RC_SUCCESS && handle >> 24 == TPM_HT_NV_INDEX)
+		describe_nv(parameters, &entity);
+	else if (code == TPM_RC_SUCCESS)
+		describe_read_object(parameters, &entity);
 	entity.unreadable = !entity.known;
 	*slot = entity;
+}
+
+void account_learn_ownership(
+	struct account *account, uint32_t handle, enum account_kind kind, bool own)
+{
+	struct account_entity *slot = entity_slot(account, handle);
+	enum account_ownership ownership = own ? ACCOUNT_OWN : ACCOUNT_FOREIGN;
+
+	if (!slot || slot->handle != handle)
+		return;
+	if (kind == ACCOUNT_KIND_SEALED)
+		slot->sealed_own = ownership;
+	else
+		slot->handle_own = ownership;
 }
 
 void account_forget_sessions(struct account *account)

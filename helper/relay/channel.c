@@ -39,7 +39,7 @@ struct channel channel_new(const struct policy_image *image)
 	return (struct channel){
 		.client = RELAY_FD_CLIENT,
 		.tpm = RELAY_FD_TPM,
-		.account = RELAY_FD_ACCOUNT,
+		.link = link_new(RELAY_FD_ACCOUNT),
 		.backend = (enum policy_backend)image->backend,
 		.idle_ns = image->idle_seconds * SECOND,
 		.idle_deadline = deadline_after(image->idle_seconds * SECOND),
@@ -49,14 +49,11 @@ struct channel channel_new(const struct policy_image *image)
 	};
 }
 
-static int account_send(struct channel *channel, enum account_type type)
+static int tell_simply(struct channel *channel, enum account_type type)
 {
 	struct account_message message = account_message_new(type, 0);
 
-	if (sendto(channel->account, &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL, NULL,
-		    0) < 0)
-		return -errno;
-	return 0;
+	return link_tell(&channel->link, &message);
 }
 
 void channel_release(struct channel *channel, uint32_t code)
@@ -66,38 +63,41 @@ void channel_release(struct channel *channel, uint32_t code)
 	channel->released_code = code;
 	/* Said first: closing the device may wait for a command that runs for minutes. The broker
 	 * hears of every release: it may have the TPM for somebody else. */
-	if (channel->account >= 0)
-		account_send(channel, ACCOUNT_REVOKED);
+	tell_simply(channel, ACCOUNT_REVOKED);
 	close(channel->tpm);
 	channel->tpm = -1;
 }
 
 int channel_ready(struct channel *channel)
 {
-	return account_send(channel, ACCOUNT_READY);
+	return tell_simply(channel, ACCOUNT_READY);
 }
 
-/* The broker has something to say: all it ever says ends the session. */
-static void account_receive(struct channel *channel)
+/* The broker has something to say. */
+static void channel_hear(struct channel *channel)
 {
-	struct account_message message;
-	uint8_t packet[sizeof message + 1];
 	uint32_t code = TPM_RC_LAYER | TPM_RC_DISABLED;
-	ssize_t size = recvfrom(channel->account, packet, sizeof packet, MSG_DONTWAIT, NULL, NULL);
 
-	if (size < 0 && (errno == EAGAIN || errno == EINTR))
+	if (link_receive(&channel->link) != LINK_REVOKED)
 		return;
-	/* No broker, or one that makes no sense: whoever could revoke the session is gone. */
-	if (size > 0 &&
-		account_message_decode(packet, (size_t)size, ACCOUNT_FROM_BROKER, &message) == 0 &&
-		message.type == ACCOUNT_REVOKE) {
-		if (message.argument == ACCOUNT_REASON_DEVICE_GONE)
-			code = TPM_RC_LAYER | TPM_RC_FAILURE;
-	}
+	if (channel->link.reason == ACCOUNT_REASON_DEVICE_GONE)
+		code = TPM_RC_LAYER | TPM_RC_FAILURE;
 	if (channel->tpm < 0)
-		account_send(channel, ACCOUNT_REVOKED); /* said before, unasked */
+		tell_simply(channel, ACCOUNT_REVOKED); /* said before, unasked */
 	channel_release(channel, code);
-	channel->account = -1;
+	channel->link.fd = -1;
+}
+
+void channel_tell(struct channel *channel, const struct account_message *message)
+{
+	if (channel->tpm >= 0 && link_tell(&channel->link, message) < 0)
+		channel_release(channel, TPM_RC_LAYER | TPM_RC_DISABLED);
+}
+
+void channel_tell_session(struct channel *channel, enum account_type type, uint32_t handle)
+{
+	if (channel->tpm >= 0 && link_tell_session(&channel->link, type, handle) < 0)
+		channel_release(channel, TPM_RC_LAYER | TPM_RC_DISABLED);
 }
 
 /*
@@ -109,7 +109,7 @@ static short channel_wait(struct channel *channel, int fd, short events, int tim
 {
 	struct pollfd fds[] = {
 		{.fd = fd, .events = events},
-		{.fd = channel->account, .events = POLLIN},
+		{.fd = channel->link.fd, .events = POLLIN},
 	};
 	struct timespec timeout = {
 		.tv_sec = timeout_ms / 1000,
@@ -123,7 +123,7 @@ static short channel_wait(struct channel *channel, int fd, short events, int tim
 	if (r <= 0)
 		return 0;
 	if (fds[1].revents)
-		account_receive(channel);
+		channel_hear(channel);
 	return fds[0].revents;
 }
 
@@ -250,6 +250,45 @@ int channel_send(struct channel *channel, const void *bytes, size_t size)
 	return 0;
 }
 
+/* What is left of the time until END, in ms. */
+static int left_ms(uint64_t end)
+{
+	uint64_t now = channel_now();
+
+	return end > now ? (int)((end - now) / 1000000) + 1 : 0;
+}
+
+int channel_ask(struct channel *channel, const struct account_message *question, int timeout_ms,
+	struct account_message *ret_answer)
+{
+	struct link *link = &channel->link;
+	uint64_t end = channel_now() + (uint64_t)timeout_ms * 1000000;
+	int r = 0;
+
+	if (channel->tpm < 0)
+		return -ECANCELED;
+	r = link_ask(link, question);
+	while (r == 0 && link->question.type != ACCOUNT_INVALID) {
+		/* of the client nothing but its end is of interest */
+		short client = channel_wait(channel, channel->client, 0, left_ms(end));
+
+		if (channel->tpm < 0)
+			r = -ECANCELED;
+		else if (link->question.type == ACCOUNT_INVALID)
+			break;
+		else if (client)
+			r = -EPIPE;
+		else if (left_ms(end) == 0)
+			r = -ETIME;
+	}
+	if (r < 0) {
+		link_abandon(link);
+		return r;
+	}
+	*ret_answer = link->answer;
+	return 0;
+}
+
 static int tpm_write(struct channel *channel, const uint8_t *command, size_t size)
 {
 	ssize_t written = write(channel->tpm, command, size);
@@ -319,6 +358,7 @@ int channel_transact(struct channel *channel, const void *command, size_t size,
 	/* looked at here too, for a client that never lets us wait */
 	if (channel->tpm < 0 || end_of_time(channel))
 		return -ECANCELED;
+	channel->transacted++;
 	r = tpm_write(channel, command, size);
 	if (r == 0)
 		r = tpm_await(channel, response, ret_size);

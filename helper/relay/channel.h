@@ -8,6 +8,7 @@
  *             is answered with `released_code` until it leaves; nobody closes on it first.
  */
 #include "common/policy.h"
+#include "relay/link.h"
 #include "relay/tpm.h"
 
 #include <stdbool.h>
@@ -17,10 +18,11 @@
 
 struct channel {
 	int client;
-	int tpm;     /* -1 once released */
-	int account; /* -1 once the broker has revoked the session or is gone */
+	int tpm; /* -1 once released */
+	struct link link;
 	enum policy_backend backend;
 	uint32_t released_code; /* response code of every command once released */
+	uint64_t transacted;    /* commands that the TPM was given */
 	bool client_gone;
 	bool peek;        /* the kernel lets the client pass descriptors: look before receiving */
 	uint64_t idle_ns; /* longest time without a command; 0: no limit */
@@ -36,6 +38,19 @@ uint64_t channel_now(void);
 
 /* Tells the broker that the relay is confined and serves. Returns 0 or a negative errno. */
 int channel_ready(struct channel *channel);
+
+/*
+ * Asks the broker and waits at most TIMEOUT_MS for *ret_answer. Returns 0; -ETIME or -EBUSY where
+ * there is no answer; -EPIPE where the client has left meanwhile; -ECANCELED where the channel was
+ * released.
+ */
+int channel_ask(struct channel *channel, const struct account_message *question, int timeout_ms,
+	struct account_message *ret_answer);
+
+/* As link_tell() and link_tell_session(); the channel is released where the broker does not take
+ * what it must know. */
+void channel_tell(struct channel *channel, const struct account_message *message);
+void channel_tell_session(struct channel *channel, enum account_type type, uint32_t handle);
 
 /*
  * Receives up to SIZE bytes from the client, waiting at most TIMEOUT_MS for the first (-1: until a

@@ -1,5 +1,6 @@
 #include "relay/pump.h"
 
+#include "relay/dues.h"
 #include "relay/filter.h"
 #include "relay/log.h"
 #include "relay/query.h"
@@ -7,8 +8,11 @@
 #include <errno.h>
 #include <string.h>
 
-#define PARTIAL_NS  UINT64_C(2000000000) /* how long half a command may stay half */
-#define QUERIES_MAX 4 /* a command has three handles; more facts than that it cannot need */
+#define PARTIAL_NS        UINT64_C(2000000000) /* how long half a command may stay half */
+#define ORDER_MS          5000
+#define CONTEXT_GAP_USUAL 65535
+#define CONTEXT_REPORTS   64 /* to the broker, while the gap passes once */
+#define QUERIES_MAX       8 /* a command has three handles, of each of which two facts can matter */
 
 void pump_init(struct pump *pump, const struct policy_image *image)
 {
@@ -16,6 +20,18 @@ void pump_init(struct pump *pump, const struct policy_image *image)
 	pump->image = image;
 	pump->channel = channel_new(image);
 	pump->account = account_new(image->object_slots, image->session_slots);
+}
+
+/* The answer by which a command is refused, told to the log and to the broker. */
+static size_t refuse_by_rule(
+	struct pump *pump, const struct tpm_command *command, const char *rule, uint32_t code)
+{
+	const char *name = command ? command->info->name : "a malformed command";
+
+	log_refusal(name, rule, code);
+	link_refused(
+		&pump->channel.link, channel_now(), command ? command->info->code : 0, code, rule);
+	return tpm_response_error(code, pump->output);
 }
 
 static size_t refuse(struct pump *pump, uint32_t code)
@@ -49,21 +65,133 @@ static size_t answer_locally(struct pump *pump, const struct tpm_command *comman
 	return r < 0 ? answer_failure(pump, r) : size;
 }
 
-/* Judges COMMAND, reading public areas from the TPM where the verdict depends on them. */
+/* Learns what VERDICT wants to know. */
+static int learn_fact(struct pump *pump, const struct filter_verdict *verdict)
+{
+	switch (verdict->fact) {
+	case FILTER_FACT_PUBLIC:
+		return query_public(&pump->channel, &pump->account, verdict->query);
+	case FILTER_FACT_HANDLE_OWN:
+		return query_ownership(&pump->channel, &pump->account, verdict->query,
+			verdict->query >> 24 == TPM_HT_NV_INDEX ? ACCOUNT_KIND_NV
+								: ACCOUNT_KIND_PERSISTENT);
+	case FILTER_FACT_SEALED_OWN:
+		return query_ownership(
+			&pump->channel, &pump->account, verdict->query, ACCOUNT_KIND_SEALED);
+	case FILTER_FACT_NONE:
+	default:
+		return -EINVAL;
+	}
+}
+
+/* Judges COMMAND, asking the TPM and the broker for the facts that the verdict depends on. */
 static int judge(
 	struct pump *pump, const struct tpm_command *command, struct filter_verdict *ret_verdict)
 {
 	struct filter_verdict verdict = filter_check(pump->image, &pump->account, command);
 
 	for (int i = 0; verdict.kind == FILTER_QUERY && i < QUERIES_MAX; i++) {
-		int r = query_public(&pump->channel, &pump->account, verdict.query);
+		int r = learn_fact(pump, &verdict);
 
-		if (r < 0)
+		if (r < 0 && verdict.fact == FILTER_FACT_PUBLIC)
 			return r;
+		if (r < 0) { /* the broker does not say */
+			verdict.rule = "broker";
+			break;
+		}
 		verdict = filter_check(pump->image, &pump->account, command);
 	}
 	*ret_verdict = verdict;
 	return 0;
+}
+
+/* Tells the broker which TPM sessions it knows of are not here any more. */
+static void tell_sessions(struct pump *pump, const struct tpm_command *command)
+{
+	struct link *link = &pump->channel.link;
+
+	for (unsigned i = 0; i < POLICY_SLOTS_MAX; i++) {
+		uint32_t handle = link->sessions[i];
+		bool saved =
+			command->info->code == TPM_CC_CONTEXT_SAVE && command->handles[0] == handle;
+
+		if (handle != 0 && !account_session(&pump->account, handle))
+			channel_tell_session(
+				&pump->channel, saved ? ACCOUNT_SAVED : ACCOUNT_GONE, handle);
+	}
+}
+
+static unsigned session_count(const struct account *account)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < account->session_slots; i++)
+		count += account->sessions[i].handle != 0;
+	return count;
+}
+
+/* How far two context saves may lie apart; 0: no session of this relay was saved yet. */
+static uint32_t context_gap(struct pump *pump)
+{
+	if (pump->context_gap == 0 &&
+		query_property(&pump->channel, TPM_PT_CONTEXT_GAP_MAX, &pump->context_gap) < 0)
+		pump->context_gap = CONTEXT_GAP_USUAL;
+	return pump->context_gap;
+}
+
+/*
+ * Tells the broker how many times sessions were saved: a TPM refuses all saves when one saved
+ * session is too many saves old. The kernel saves every session of a descriptor after each command.
+ * tpmgate-rm keeps count itself, and renews what gets old.
+ */
+static void count_saves(struct pump *pump, const struct tpm_command *command, uint64_t transacted)
+{
+	struct account_message message;
+
+	if (pump->channel.backend == POLICY_BACKEND_DEVICE)
+		pump->saves += (uint32_t)transacted * session_count(&pump->account);
+	if (pump->channel.backend != POLICY_BACKEND_MANAGER &&
+		command->info->code == TPM_CC_CONTEXT_SAVE)
+		pump->saves++;
+	if (pump->saves == 0 || pump->channel.tpm < 0 ||
+		pump->saves < context_gap(pump) / CONTEXT_REPORTS)
+		return;
+	message = account_message_new(ACCOUNT_SAVES, pump->saves);
+	message.values[0] = pump->context_gap;
+	pump->saves = 0;
+	channel_tell(&pump->channel, &message);
+}
+
+/*
+ * Whether HANDLE is to be flushed at this moment: a number that was ordered while this relay was
+ * busy may be somebody else's by now.
+ */
+static bool order_stands(struct pump *pump, uint32_t handle)
+{
+	struct account_message question = account_message_new(ACCOUNT_FLUSH_BEGIN, 0);
+	struct account_message answer;
+
+	if (account_session(&pump->account, handle))
+		return true;
+	question.handle = handle;
+	return channel_ask(&pump->channel, &question, ORDER_MS, &answer) == 0 &&
+	       answer.argument == ACCOUNT_YES;
+}
+
+/* Flushes the TPM sessions that the broker wants flushed. */
+static void obey(struct pump *pump)
+{
+	struct link *link = &pump->channel.link;
+
+	while (link->order_count > 0 && pump->channel.tpm >= 0) {
+		uint32_t handle = link->orders[--link->order_count];
+
+		if (!order_stands(pump, handle) || query_flush(&pump->channel, handle) < 0)
+			continue;
+		account_forget(&pump->account, handle);
+		log_event("a TPM session was flushed: it was too old, or one too many");
+		channel_tell_session(&pump->channel, ACCOUNT_GONE, handle);
+	}
 }
 
 /* Which of POLICIES are used up. Without an answer nobody knows what the TPM did: it counts. */
@@ -85,60 +213,112 @@ static bool flushes_unnamed(const struct tpm_command *command)
 	       command->info->code == TPM_CC_HIERARCHY_CONTROL;
 }
 
-static size_t answer_by_tpm(
-	struct pump *pump, size_t size, const struct tpm_command *command, uint32_t policies)
+/* Has the TPM execute COMMAND. Returns the size of its answer, or a negative errno. */
+static ssize_t execute(struct pump *pump, size_t size, const struct tpm_command *command,
+	uint32_t policies, struct tpm_response *ret_response)
 {
-	struct tpm_response response;
 	uint32_t code = TPM_RC_SUCCESS;
 	size_t answered = 0;
 	int r = channel_transact(&pump->channel, pump->input, size, pump->output, &answered);
 
 	if (r == 0)
-		r = tpm_response_parse(command, pump->output, answered, &response);
+		r = tpm_response_parse(command, pump->output, answered, ret_response);
 	if (r == 0) {
-		code = response.code;
-		r = account_learn(&pump->account, command, policies, &response);
+		code = ret_response->code;
+		r = account_learn(&pump->account, command, policies, ret_response);
 	}
 	pump->account.spent |= spend(pump, command, policies, code);
-	if (r == 0 && code == TPM_RC_SUCCESS && flushes_unnamed(command))
-		r = query_objects(&pump->channel, &pump->account);
 	if (r == -EBADMSG) {
 		log_event("the TPM's response contradicts the command: it is released");
 		channel_release(&pump->channel, TPM_RC_LAYER | TPM_RC_FAILURE);
 	}
-	return r < 0 ? answer_failure(pump, r) : answered;
+	return r < 0 ? r : (ssize_t)answered;
+}
+
+/* Sealed data that could not be recorded is not given out, and its object not kept. */
+static size_t record_sealed(struct pump *pump, const struct tpm_command *command,
+	const struct tpm_response *response, size_t answered)
+{
+	struct dues_refusal refusal;
+
+	if (dues_record(&pump->channel, response, &refusal))
+		return answered;
+	if (response->handle != 0 && query_flush(&pump->channel, response->handle) == 0)
+		account_forget(&pump->account, response->handle);
+	return refuse_by_rule(pump, command, refusal.rule, refusal.code);
+}
+
+static size_t answer_by_tpm(struct pump *pump, size_t size, const struct tpm_command *command,
+	const struct filter_verdict *verdict)
+{
+	struct tpm_response response = {0};
+	struct dues_refusal refusal;
+	struct dues dues;
+	ssize_t answered;
+	int r = dues_pay(&pump->channel, &pump->account, command, verdict, &dues, &refusal);
+
+	if (r < 0)
+		return answer_failure(pump, r);
+	if (refusal.rule)
+		return refuse_by_rule(pump, command, refusal.rule, refusal.code);
+	answered = execute(pump, size, command, verdict->policies, &response);
+	dues_settle(&pump->channel, command, &dues, answered < 0 ? DUES_UNKNOWN : DUES_ANSWERED,
+		response.code);
+	if (answered < 0)
+		return answer_failure(pump, (int)answered);
+	if (response.code != TPM_RC_SUCCESS)
+		return (size_t)answered;
+	if (verdict->dues & FILTER_DUE_SESSION)
+		channel_tell_session(&pump->channel, ACCOUNT_SESSION_END, response.handle);
+	if (flushes_unnamed(command)) {
+		r = query_objects(&pump->channel, &pump->account);
+		if (r < 0)
+			return answer_failure(pump, r);
+	}
+	if (verdict->dues & FILTER_DUE_RECORD)
+		return record_sealed(pump, command, &response, (size_t)answered);
+	return (size_t)answered;
+}
+
+/* Judges a well-formed command and answers it. */
+static size_t answer(struct pump *pump, size_t size, const struct tpm_command *command)
+{
+	struct filter_verdict verdict;
+	int r = judge(pump, command, &verdict);
+
+	if (r < 0)
+		return answer_failure(pump, r);
+	switch (verdict.kind) {
+	case FILTER_ALLOW:
+		return answer_by_tpm(pump, size, command, &verdict);
+	case FILTER_LOCAL:
+		return answer_locally(pump, command);
+	case FILTER_DENY:
+	case FILTER_QUERY:
+	default:
+		return refuse_by_rule(pump, command, verdict.rule, verdict.code);
+	}
 }
 
 size_t pump_answer(struct pump *pump, size_t size)
 {
 	struct tpm_command command;
-	struct filter_verdict verdict;
+	uint64_t transacted;
 	uint32_t code;
-	int r;
+	size_t answered;
 
+	obey(pump);
 	if (pump->channel.tpm < 0)
 		return refuse(pump, pump->channel.released_code);
 	account_forget_entities(&pump->account);
 	code = tpm_command_parse(pump->input, size, &command);
-	if (code != TPM_RC_SUCCESS) {
-		log_refusal("a malformed command", "malformed", code);
-		return refuse(pump, code);
-	}
-	r = judge(pump, &command, &verdict);
-	if (r < 0)
-		return answer_failure(pump, r);
-	switch (verdict.kind) {
-	case FILTER_ALLOW:
-		return answer_by_tpm(pump, size, &command, verdict.policies);
-	case FILTER_LOCAL:
-		return answer_locally(pump, &command);
-	case FILTER_DENY:
-	case FILTER_ACCOUNT:
-	case FILTER_QUERY:
-	default:
-		log_refusal(command.info->name, verdict.rule, verdict.code);
-		return refuse(pump, verdict.code);
-	}
+	if (code != TPM_RC_SUCCESS)
+		return refuse_by_rule(pump, NULL, "malformed", code);
+	transacted = pump->channel.transacted;
+	answered = answer(pump, size, &command);
+	tell_sessions(pump, &command);
+	count_saves(pump, &command, pump->channel.transacted - transacted);
+	return answered;
 }
 
 /* The size that the header of the input says, 0 while the header is incomplete. */
@@ -183,6 +363,7 @@ static ssize_t collect(struct pump *pump)
 
 		if (!size_is_impossible(pump) && size > 0 && pump->received >= size)
 			return (ssize_t)size;
+		obey(pump);
 		if (!size_is_impossible(pump))
 			got = channel_receive(&pump->channel, pump->input + pump->received,
 				sizeof pump->input - pump->received, partial_ms(pump));

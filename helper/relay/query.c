@@ -5,6 +5,7 @@
 
 #include <errno.h>
 
+#define LOOKUP_MS  10000
 #define ROUNDS_MAX 64 /* a TPM that always has more to tell is not believed for ever */
 
 /* Has the TPM execute CODE with up to three u32 after the header; none is a session command. */
@@ -63,8 +64,9 @@ static void list_own(struct tpm_handles *list, const struct account *account, ui
 				tpm_handles_add(list, account->objects[i].handle);
 	} else if (property >> 24 == TPM_HT_HMAC_SESSION) {
 		for (unsigned i = 0; i < account->session_slots; i++)
-			if (account->sessions[i] != 0 && (account->sessions[i] & 0xffffff) >= first)
-				tpm_handles_add(list, account->sessions[i]);
+			if (account->sessions[i].handle != 0 &&
+				(account->sessions[i].handle & 0xffffff) >= first)
+				tpm_handles_add(list, account->sessions[i].handle);
 	}
 	/* TPM_HT_POLICY_SESSION asks for saved sessions, which are nobody's until they are loaded.
 	 */
@@ -84,6 +86,46 @@ static int ask_handles(struct channel *channel, uint32_t property,
 		return r;
 	*ret_code = header.code;
 	return header.code == TPM_RC_SUCCESS ? tpm_handles_parse(body, ret_handles, ret_more) : 0;
+}
+
+static enum account_kind kind_of(uint32_t handle)
+{
+	return handle >> 24 == TPM_HT_NV_INDEX ? ACCOUNT_KIND_NV : ACCOUNT_KIND_PERSISTENT;
+}
+
+/* Whether the registry has HANDLE for this uid, as whatever. */
+static bool is_recorded(struct channel *channel, uint32_t handle)
+{
+	struct account_message question = account_message_new(ACCOUNT_LOOKUP, 0);
+	struct account_message answer;
+
+	question.kind = kind_of(handle);
+	question.handle = handle;
+	return channel_ask(channel, &question, LOOKUP_MS, &answer) == 0 &&
+	       answer.argument == ACCOUNT_YES;
+}
+
+int query_ownership(
+	struct channel *channel, struct account *account, uint32_t handle, enum account_kind kind)
+{
+	const struct account_entity *entity = account_entity(account, handle);
+	const struct account_record *record;
+	struct account_message question = account_message_new(ACCOUNT_LOOKUP, 0);
+	struct account_message answer = {.argument = ACCOUNT_NO};
+	int r = 0;
+
+	if (!entity)
+		return -EINVAL;
+	record = kind == ACCOUNT_KIND_SEALED ? &entity->sealed_record : &entity->handle_record;
+	question.kind = kind == ACCOUNT_KIND_SEALED ? kind : kind_of(handle);
+	question.handle = kind == ACCOUNT_KIND_SEALED ? 0 : handle;
+	/* what cannot be described is nobody's */
+	if (record->size > 0 &&
+		account_message_set_data(&question, record->bytes, record->size) == 0)
+		r = channel_ask(channel, &question, LOOKUP_MS, &answer);
+	if (r == 0)
+		account_learn_ownership(account, handle, kind, answer.argument == ACCOUNT_YES);
+	return r;
 }
 
 /* The TPM's handles from PROPERTY on, as far as the session may see them. */
@@ -107,7 +149,7 @@ static int list_shown(struct tpm_handles *list, struct channel *channel,
 		while (cursor_u32(&handles, &handle) == 0) {
 			if (handle < property || handle >> 24 != type)
 				return -EBADMSG;
-			if (filter_shows_handle(image, handle))
+			if (filter_shows_handle(image, handle) || is_recorded(channel, handle))
 				tpm_handles_add(list, handle);
 			property = handle + 1;
 			more = more && property >> 24 == type;
@@ -147,6 +189,80 @@ int query_objects(struct channel *channel, struct account *account)
 	if (r == 0 && code == TPM_RC_SUCCESS)
 		account_keep_objects(account, handles);
 	return r;
+}
+
+/* TPMS_CAPABILITY_DATA with a TPML_TAGGED_TPM_PROPERTY (Part 2, section 10.8): COUNT of them. */
+static int parse_properties(
+	struct cursor body, uint32_t first, uint32_t *ret_values, uint32_t count)
+{
+	uint8_t more;
+	uint32_t capability;
+	uint32_t have;
+
+	if (cursor_u8(&body, &more) < 0 || cursor_u32(&body, &capability) < 0 ||
+		capability != TPM_CAP_TPM_PROPERTIES || cursor_u32(&body, &have) < 0 ||
+		have != count)
+		return -EBADMSG;
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t property;
+
+		if (cursor_u32(&body, &property) < 0 || property != first + i ||
+			cursor_u32(&body, &ret_values[i]) < 0)
+			return -EBADMSG;
+	}
+	return 0;
+}
+
+static int ask_properties(
+	struct channel *channel, uint32_t first, uint32_t *ret_values, uint32_t count)
+{
+	const uint32_t words[] = {TPM_CAP_TPM_PROPERTIES, first, count};
+	uint8_t response[TPM_MESSAGE_MAX];
+	struct tpm_header header;
+	struct cursor body;
+	int r = ask(channel, TPM_CC_GET_CAPABILITY, words, 3, response, &header, &body);
+
+	if (r < 0)
+		return r;
+	return header.code == TPM_RC_SUCCESS ? parse_properties(body, first, ret_values, count)
+					     : -EBADMSG;
+}
+
+int query_property(struct channel *channel, uint32_t property, uint32_t *ret_value)
+{
+	uint32_t value;
+	int r = ask_properties(channel, property, &value, 1);
+
+	if (r == 0)
+		*ret_value = value;
+	return r;
+}
+
+_Static_assert(TPM_PT_MAX_AUTH_FAIL == TPM_PT_LOCKOUT_COUNTER + 1 &&
+		       TPM_PT_LOCKOUT_INTERVAL == TPM_PT_LOCKOUT_COUNTER + 2,
+	"read with one command");
+
+int query_lockout(struct channel *channel, uint32_t *ret_counter, uint32_t *ret_maximum,
+	uint32_t *ret_interval)
+{
+	uint32_t values[3];
+	int r = ask_properties(channel, TPM_PT_LOCKOUT_COUNTER, values, 3);
+
+	if (r < 0)
+		return r;
+	*ret_counter = values[0];
+	*ret_maximum = values[1];
+	*ret_interval = values[2];
+	return 0;
+}
+
+int query_flush(struct channel *channel, uint32_t handle)
+{
+	uint8_t response[TPM_MESSAGE_MAX];
+	struct tpm_header header;
+	struct cursor body;
+
+	return ask(channel, TPM_CC_FLUSH_CONTEXT, &handle, 1, response, &header, &body);
 }
 
 static int flush_kind(struct channel *channel, uint32_t kind)

@@ -296,9 +296,11 @@ class Broker:
 
     def __init__(self, tpm=None, program=BROKER, arguments=(), config="", profiles=None,
                  environment=None, limits=None, listen=SOCKET, fds=None, user="tpmgate",
-                 relay=RELAY, wait=True):
+                 relay=RELAY, wait=True, state=None):
+        """STATE: the state directory of a broker before this one."""
         Broker.count += 1
         self.directory = f"{WORLD}/broker-{Broker.count}"
+        self.state = state or self.directory + "/state"
         self.config = self.directory + "/tpmgate.conf"
         self.profiles = self.directory + "/profiles.d"
         self.socket = listen or SOCKET
@@ -311,10 +313,14 @@ class Broker:
             self.write_profile(name, text)
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(config)
+        if not state:
+            os.mkdir(self.state, 0o700)
+            os.chown(self.state, USERS.get(user, 0), USERS.get(user, 0))
         make_run_directory()
         self.notify = NotifySocket()
         argv = [program, "--config", self.config, "--profiles-dir", self.profiles,
-                "--relay", relay, "--rm", RM, "--idle-exit", "0"]
+                "--relay", relay, "--rm", RM, "--idle-exit", "0",
+                "--state-dir", self.state]
         if listen:
             argv += ["--listen", listen]
         if tpm is not None:
