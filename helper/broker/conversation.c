@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define CONVERSATION_WAIT_MS   1000 /* then the relay is told that it is not forgotten */
 #define CONVERSATION_SETTLE_MS 2000 /* for a relay of the broker before this one */
 
 struct conversation {
@@ -23,6 +24,7 @@ struct conversation {
 	uint32_t answered;               /* serial of the last question that was */
 	struct registry_entry claim;     /* kind 0: there is none */
 	bool adopted;
+	guint wait_timer;   /* of a question that is not answered at once */
 	guint settle_timer; /* until an adopted session has told what it holds */
 };
 
@@ -44,6 +46,7 @@ static void conversation_answer(struct conversation *conversation, enum account_
 {
 	struct account_message message = account_message_new(ACCOUNT_ANSWER, answer);
 
+	g_clear_handle_id(&conversation->wait_timer, g_source_remove);
 	message.serial = conversation->question.serial;
 	message.values[0] = charge;
 	message.values[1] = age;
@@ -106,6 +109,7 @@ void conversation_free(struct conversation *conversation)
 	if (!conversation)
 		return;
 	g_clear_handle_id(&conversation->settle_timer, g_source_remove);
+	g_clear_handle_id(&conversation->wait_timer, g_source_remove);
 	ledger_leave(conversation->party);
 	if (conversation->accounts->registry) {
 		registry_forget_waiter(conversation->accounts->registry, conversation);
@@ -220,6 +224,17 @@ static void conversation_begin_session(
 	conversation_answer(conversation, answer, 0, 0);
 }
 
+static gboolean conversation_on_wait(gpointer data)
+{
+	struct conversation *conversation = data;
+	struct account_message message = account_message_new(ACCOUNT_ANSWER, ACCOUNT_WAIT);
+
+	conversation->wait_timer = 0;
+	message.serial = conversation->question.serial;
+	conversation_send(conversation, &message);
+	return G_SOURCE_REMOVE;
+}
+
 static void conversation_ask(
 	struct conversation *conversation, const struct account_message *message)
 {
@@ -263,6 +278,9 @@ static void conversation_ask(
 		conversation_answer(conversation, ledger_charge(conversation->party), 0, 0);
 		break;
 	}
+	if (conversation->question.type != ACCOUNT_INVALID)
+		conversation->wait_timer =
+			g_timeout_add(CONVERSATION_WAIT_MS, conversation_on_wait, conversation);
 }
 
 /* The token or turn comes back; or the question for it is withdrawn. */
@@ -275,6 +293,7 @@ static void conversation_give_back(
 		.interval = message->values[2]};
 
 	if (conversation->question.type == (token ? ACCOUNT_DA_BEGIN : ACCOUNT_TURN_BEGIN)) {
+		g_clear_handle_id(&conversation->wait_timer, g_source_remove);
 		conversation->answered = conversation->question.serial;
 		conversation->question.type = ACCOUNT_INVALID;
 		if (ledger_withdraw(

@@ -105,6 +105,7 @@ enum account_answer {
 	ACCOUNT_LIMIT = 2,       /* a quota of the uid, or of all, is reached */
 	ACCOUNT_TAKEN = 3,       /* the handle is recorded for somebody */
 	ACCOUNT_UNAVAILABLE = 4, /* the registry cannot be written */
+	ACCOUNT_WAIT = 5,        /* the answer comes later: the first within 5 s, the other 60 s */
 };
 
 /* What the registry records; `kind` of CLAIM, DROP, CONFIRM and LOOKUP. */

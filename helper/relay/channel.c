@@ -14,9 +14,15 @@
 #define SO_PASSRIGHTS 83 /* Linux 6.16 */
 #endif
 
-#define SECOND         UINT64_C(1000000000)
-#define TPM_TIMEOUT_MS 330000 /* the kernel itself gives up after 300 s at the latest */
-#define DROP_MAX       64     /* reads; a client that writes for ever must not keep us here */
+#define SECOND UINT64_C(1000000000)
+#ifndef TPMGATE_SIGN_OF_LIFE_MS
+#define TPMGATE_SIGN_OF_LIFE_MS 5000 /* tests wait for less */
+#endif
+
+#define SIGN_OF_LIFE_NS (TPMGATE_SIGN_OF_LIFE_MS * UINT64_C(1000000))
+#define ANSWER_NS       (60 * SECOND) /* others may be served first, or a disk be slow */
+#define TPM_TIMEOUT_MS  330000        /* the kernel itself gives up after 300 s at the latest */
+#define DROP_MAX        64 /* reads; a client that writes for ever must not keep us here */
 
 uint64_t channel_now(void)
 {
@@ -258,19 +264,28 @@ static int left_ms(uint64_t end)
 	return end > now ? (int)((end - now) / 1000000) + 1 : 0;
 }
 
-int channel_ask(struct channel *channel, const struct account_message *question, int timeout_ms,
+/* By when the broker must have answered what it was asked at START. */
+static uint64_t answer_deadline(const struct link *link, uint64_t start)
+{
+	return start + (link->deferred ? ANSWER_NS : SIGN_OF_LIFE_NS);
+}
+
+int channel_ask(struct channel *channel, const struct account_message *question,
 	struct account_message *ret_answer)
 {
 	struct link *link = &channel->link;
-	uint64_t end = channel_now() + (uint64_t)timeout_ms * 1000000;
+	uint64_t start = channel_now();
 	int r = 0;
 
 	if (channel->tpm < 0)
 		return -ECANCELED;
 	r = link_ask(link, question);
+	if (r < 0)
+		return r;
 	while (r == 0 && link->question.type != ACCOUNT_INVALID) {
 		/* of the client nothing but its end is of interest */
-		short client = channel_wait(channel, channel->client, 0, left_ms(end));
+		short client = channel_wait(
+			channel, channel->client, 0, left_ms(answer_deadline(link, start)));
 
 		if (channel->tpm < 0)
 			r = -ECANCELED;
@@ -278,7 +293,7 @@ int channel_ask(struct channel *channel, const struct account_message *question,
 			break;
 		else if (client)
 			r = -EPIPE;
-		else if (left_ms(end) == 0)
+		else if (left_ms(answer_deadline(link, start)) == 0)
 			r = -ETIME;
 	}
 	if (r < 0) {

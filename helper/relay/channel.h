@@ -40,11 +40,11 @@ uint64_t channel_now(void);
 int channel_ready(struct channel *channel);
 
 /*
- * Asks the broker and waits at most TIMEOUT_MS for *ret_answer. Returns 0; -ETIME or -EBUSY where
- * there is no answer; -EPIPE where the client has left meanwhile; -ECANCELED where the channel was
- * released.
+ * Asks the broker and waits for *ret_answer: 5 s for a sign of life, then 60 s. Returns 0; -ETIME
+ * or -EBUSY where there is no answer; -EPIPE where the client has left meanwhile; -ECANCELED where
+ * the channel was released.
  */
-int channel_ask(struct channel *channel, const struct account_message *question, int timeout_ms,
+int channel_ask(struct channel *channel, const struct account_message *question,
 	struct account_message *ret_answer);
 
 /* As link_tell() and link_tell_session(); the channel is released where the broker does not take

@@ -5,9 +5,6 @@
 
 #include <errno.h>
 
-#define WAIT_MS     60000 /* for a token or a turn: others may be served first */
-#define QUESTION_MS 10000 /* for everything else; a claim is written to a disk */
-
 #define SLOTS_SPARE 2 /* persistent slots that are left to others */
 
 static struct dues_refusal refusal(const char *rule, uint32_t code)
@@ -17,11 +14,11 @@ static struct dues_refusal refusal(const char *rule, uint32_t code)
 
 /* Asks the broker. An answer that does not come is a refusal. */
 static struct dues_refusal ask(struct channel *channel, const struct account_message *question,
-	int timeout_ms, const char *rule, uint32_t code, struct account_message *ret_answer)
+	const char *rule, uint32_t code, struct account_message *ret_answer)
 {
 	struct account_message answer;
 
-	if (channel_ask(channel, question, timeout_ms, &answer) < 0)
+	if (channel_ask(channel, question, &answer) < 0)
 		return refusal("broker", TPM_RC_DISABLED);
 	if (ret_answer)
 		*ret_answer = answer;
@@ -38,12 +35,12 @@ static struct dues_refusal ask(struct channel *channel, const struct account_mes
 }
 
 static struct dues_refusal ask_simply(struct channel *channel, enum account_type type,
-	uint32_t handle, int timeout_ms, const char *rule, uint32_t code)
+	uint32_t handle, const char *rule, uint32_t code)
 {
 	struct account_message question = account_message_new(type, 0);
 
 	question.handle = handle;
-	return ask(channel, &question, timeout_ms, rule, code, NULL);
+	return ask(channel, &question, rule, code, NULL);
 }
 
 uint32_t dues_counter_limit(uint32_t maximum)
@@ -89,8 +86,7 @@ static int pay_token(struct channel *channel, struct dues *dues, struct dues_ref
 	struct account_message answer;
 	int r;
 
-	*ret_refusal =
-		ask(channel, &question, WAIT_MS, "dictionary-attack", TPM_RC_LOCKOUT, &answer);
+	*ret_refusal = ask(channel, &question, "dictionary-attack", TPM_RC_LOCKOUT, &answer);
 	if (ret_refusal->rule)
 		return 0;
 	channel->link.held |= ACCOUNT_HELD_DA;
@@ -174,7 +170,7 @@ static int pay_claim(struct channel *channel, struct account *account,
 		return 0;
 	}
 	if (r == 0)
-		*ret_refusal = ask(channel, &question, QUESTION_MS,
+		*ret_refusal = ask(channel, &question,
 			kind == ACCOUNT_KIND_NV ? "nv-quota" : "persistent-quota", TPM_RC_NV_SPACE,
 			NULL);
 	return r;
@@ -187,7 +183,7 @@ static struct dues_refusal pay_drop(struct channel *channel, const struct tpm_co
 
 	question.handle = filter_claimed_handle(command, &kind);
 	question.kind = kind;
-	return ask(channel, &question, QUESTION_MS, "registry", TPM_RC_DISABLED, NULL);
+	return ask(channel, &question, "registry", TPM_RC_DISABLED, NULL);
 }
 
 static int pay(struct channel *channel, struct account *account, const struct tpm_command *command,
@@ -199,20 +195,18 @@ static int pay(struct channel *channel, struct account *account, const struct tp
 
 	switch (due) {
 	case FILTER_DUE_SESSION:
-		*ret_refusal = ask_simply(channel, ACCOUNT_SESSION_BEGIN, saved, QUESTION_MS,
-			"tpm-sessions", TPM_RC_SESSION_MEMORY);
+		*ret_refusal = ask_simply(channel, ACCOUNT_SESSION_BEGIN, saved, "tpm-sessions",
+			TPM_RC_SESSION_MEMORY);
 		return 0;
 	case FILTER_DUE_TURN:
-		*ret_refusal = ask_simply(
-			channel, ACCOUNT_TURN_BEGIN, 0, WAIT_MS, "turn", TPM_RC_DISABLED);
+		*ret_refusal = ask_simply(channel, ACCOUNT_TURN_BEGIN, 0, "turn", TPM_RC_DISABLED);
 		if (!ret_refusal->rule)
 			channel->link.held |= ACCOUNT_HELD_TURN;
 		return 0;
 	case FILTER_DUE_DA:
 		return pay_token(channel, dues, ret_refusal);
 	case FILTER_DUE_CHARGE:
-		*ret_refusal = ask_simply(
-			channel, ACCOUNT_CHARGE, 0, QUESTION_MS, "nv-writes", TPM_RC_NV_RATE);
+		*ret_refusal = ask_simply(channel, ACCOUNT_CHARGE, 0, "nv-writes", TPM_RC_NV_RATE);
 		return 0;
 	case FILTER_DUE_CLAIM:
 		return pay_claim(channel, account, command, ret_refusal);
@@ -263,7 +257,7 @@ static void settle_claim(struct channel *channel, const struct tpm_command *comm
 	question.argument = outcome == DUES_ANSWERED && code == TPM_RC_SUCCESS;
 	question.handle = filter_claimed_handle(command, &kind);
 	question.kind = kind;
-	channel_ask(channel, &question, QUESTION_MS, &answer);
+	channel_ask(channel, &question, &answer);
 }
 
 void dues_settle(struct channel *channel, const struct tpm_command *command,
@@ -297,6 +291,6 @@ bool dues_record(struct channel *channel, const struct tpm_response *response,
 		return true;
 	question.kind = ACCOUNT_KIND_SEALED;
 	account_message_set_data(&question, record.bytes, record.size);
-	*ret_refusal = ask(channel, &question, QUESTION_MS, "sealed-quota", TPM_RC_NV_SPACE, NULL);
+	*ret_refusal = ask(channel, &question, "sealed-quota", TPM_RC_NV_SPACE, NULL);
 	return ret_refusal->rule == NULL;
 }

@@ -37,6 +37,7 @@ int link_ask(struct link *link, const struct account_message *question)
 		return r;
 	link->question = message;
 	link->answer.type = ACCOUNT_INVALID;
+	link->deferred = false;
 	link->abandoned = false;
 	return 0;
 }
@@ -91,6 +92,10 @@ static void link_take_answer(struct link *link, const struct account_message *me
 {
 	if (link->question.type == ACCOUNT_INVALID || message->serial != link->question.serial)
 		return; /* to one that was withdrawn, or repeated after RESUME */
+	if (message->argument == ACCOUNT_WAIT) {
+		link->deferred = true;
+		return;
+	}
 	link->answer = *message;
 	if (!link->abandoned) {
 		link->question.type = ACCOUNT_INVALID;

@@ -25,6 +25,7 @@ struct link {
 	uint32_t serial;
 	struct account_message question; /* type 0: none is unanswered */
 	struct account_message answer;   /* to `question.serial`; type 0: none yet */
+	bool deferred;                   /* the broker is there, and the answer comes later */
 	bool abandoned; /* nobody waits for the answer any more: what it grants is given back */
 	uint32_t held;  /* enum account_held, as bits */
 	uint32_t sessions[POLICY_SLOTS_MAX]; /* TPM sessions that the broker knows of; 0: free */

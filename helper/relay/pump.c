@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define PARTIAL_NS        UINT64_C(2000000000) /* how long half a command may stay half */
-#define ORDER_MS          5000
 #define CONTEXT_GAP_USUAL 65535
 #define CONTEXT_REPORTS   64 /* to the broker, while the gap passes once */
 #define QUERIES_MAX       8 /* a command has three handles, of each of which two facts can matter */
@@ -174,7 +173,7 @@ static bool order_stands(struct pump *pump, uint32_t handle)
 	if (account_session(&pump->account, handle))
 		return true;
 	question.handle = handle;
-	return channel_ask(&pump->channel, &question, ORDER_MS, &answer) == 0 &&
+	return channel_ask(&pump->channel, &question, &answer) == 0 &&
 	       answer.argument == ACCOUNT_YES;
 }
 

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 
-#define LOOKUP_MS  10000
 #define ROUNDS_MAX 64 /* a TPM that always has more to tell is not believed for ever */
 
 /* Has the TPM execute CODE with up to three u32 after the header; none is a session command. */
@@ -101,8 +100,7 @@ static bool is_recorded(struct channel *channel, uint32_t handle)
 
 	question.kind = kind_of(handle);
 	question.handle = handle;
-	return channel_ask(channel, &question, LOOKUP_MS, &answer) == 0 &&
-	       answer.argument == ACCOUNT_YES;
+	return channel_ask(channel, &question, &answer) == 0 && answer.argument == ACCOUNT_YES;
 }
 
 int query_ownership(
@@ -122,7 +120,7 @@ int query_ownership(
 	/* what cannot be described is nobody's */
 	if (record->size > 0 &&
 		account_message_set_data(&question, record->bytes, record->size) == 0)
-		r = channel_ask(channel, &question, LOOKUP_MS, &answer);
+		r = channel_ask(channel, &question, &answer);
 	if (r == 0)
 		account_learn_ownership(account, handle, kind, answer.argument == ACCOUNT_YES);
 	return r;

@@ -154,11 +154,12 @@ class Store(Lifecycle):
         tpm = self.open_stored()
         before = self.carol.sessions()
         self.crash()
-        # The session does not notice, and has its own keys still.
+        # The session does not notice, but for commands that need an account.
         tpm.random()
-        self.assertEqual(tpm.code(create_primary()), 0)
+        self.assertEqual(tpm.code(create_primary()), REFUSED)
         self.manager.start()
         tpm.random()
+        self.assertEqual(tpm.code(create_primary()), 0)
         after = self.carol.sessions()
         self.assertEqual(after, before)
         number, started, uid, pid, profiles, device = after[0]

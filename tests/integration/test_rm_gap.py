@@ -21,7 +21,6 @@ Groups=tpmgate-users
 Commands=GetRandom;StartAuthSession;ContextSave;ContextLoad;FlushContext;PolicyGetDigest;GetCapability
 Capabilities=TPM_PROPERTIES
 Hierarchies=NULL
-SavedSessions=yes
 """
 
 

@@ -59,8 +59,6 @@ Hierarchies=OWNER;ENDORSEMENT;NULL;LOCKOUT
 PolicySecret=OWNER;ENDORSEMENT
 StorageRootKey=yes
 UnsealForeign=yes
-SavedSessions=yes
-DictionaryAttack=yes
 PCRs=0-23
 
 [Handles]

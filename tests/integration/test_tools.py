@@ -182,11 +182,15 @@ class Refused(Tools):
         self.unchanged()
 
     def test_key_that_could_lock_out_everybody(self):
-        """Authorization of an object that is not noDA: the code says that it is about lockout."""
-        self.works("tpm2_createprimary", "-Q", "-C", "o", "-G", "ecc", "-c", "primary.ctx")
-        self.refused("tpm2_create", "-C", "primary.ctx", "-G", "ecc", "-a", SIGNING,
-                     code="0x000B0921")
-        self.unchanged()
+        """An object that is not noDA is used like any other, until its password is guessed at."""
+        self.works("tpm2_createprimary", "-Q", "-C", "o", "-G", "ecc", "-c", "primary.ctx",
+                   "-p", "right")
+        self.works("tpm2_create", "-C", "primary.ctx", "-G", "ecc", "-a", SIGNING, "-P", "right",
+                   "-u", "key.pub", "-r", "key.priv")
+        guess = ["tpm2_create", "-C", "primary.ctx", "-G", "ecc", "-a", SIGNING, "-P"]
+        self.refused(*guess, "wrong", code="0x98E")
+        for password in ("wrong", "right"):
+            self.refused(*guess, password, code="0x000B0921")
 
     def test_code_is_explained(self):
         explained = self.works("tpm2_rc_decode", "0x000B0120")

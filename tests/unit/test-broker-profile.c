@@ -75,7 +75,6 @@ static void test_profile_compile_every_key(void **state)
 		"Capabilities=ALGS;TPM_PROPERTIES;ACT;31\n"
 		"Hierarchies=OWNER;ENDORSEMENT;NULL;LOCKOUT\nPolicySecret=OWNER;ENDORSEMENT\n"
 		"PCRs=16;20-23\nStorageRootKey=yes\nUnsealForeign=yes\nOnce=yes\n"
-		"SavedSessions=yes\nDictionaryAttack=yes\n"
 		"[Handles]\nUseKey=0x81010001\nEvict=0x81000000-0x8100FFFF\n"
 		"NvRead=0x01800000-0x0180ffff\nNvWrite=0x01800000-0x0180FFFF\n"
 		"NvDefine=0x01800000-0x0180FFFE\nNvAuthorize=0x01D10200\n");
