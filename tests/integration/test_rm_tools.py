@@ -78,6 +78,7 @@ class RmTools(TestCase):
 
     def setUp(self):
         self.swtpm = self.start(Swtpm)
+        self.prepare()
         self.before = self.state()
         self.start_stack()
         self.directory = tempfile.mkdtemp(dir=f"{WORLD}/home/carol")
@@ -86,6 +87,9 @@ class RmTools(TestCase):
         self.write("other", MESSAGE + b"or not")
         self.write("secret", SECRET)
         self.tools("tpm2_createprimary -C o -G ecc -c primary.ctx")
+
+    def prepare(self):
+        """What a TPM is to have before anybody uses it."""
 
     def start_stack(self):
         self.start(Broker, self.swtpm, arguments=["--no-polkit"],
