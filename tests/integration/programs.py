@@ -12,6 +12,8 @@ import unittest
 from harness import (SOCKET, SOURCE, TCTI, USERS, WORLD, Broker, Swtpm, TestCase, run_as,
                      user_environment)
 
+# As much room for one session as the kernel's resource manager has.
+KERNELS_ROOM = "[ResourceManager]\nMaxObjects=3\nMaxTpmSessions=3\n"
 OPEN_TO_MEMBERS = "Groups=tpmgate-users\n\n[Allow]"
 
 
@@ -55,7 +57,7 @@ class Programs(TestCase):
 
     profile = "keys"
     profiles = {}  # instead of shipped ones
-    programs = ()  # (program, package) that all tests of the class need
+    config = ""  # of the broker
 
     def setUp(self):
         self.swtpm = self.start(Swtpm)
@@ -69,7 +71,7 @@ class Programs(TestCase):
 
     def start_broker(self):
         self.broker = self.start(Broker, self.swtpm, arguments=["--no-polkit"],
-                                 profiles=self.profiles)
+                                 profiles=self.profiles, config=self.config)
 
     def environment(self, profile):
         """All the ways in which the programs are told about a TCTI."""

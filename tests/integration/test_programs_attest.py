@@ -2,7 +2,7 @@
 
 import hashlib
 
-from programs import Programs
+from programs import KERNELS_ROOM, Programs
 
 SECRET = b"what the credential carries"
 REFUSED = "0xB0120"
@@ -75,6 +75,16 @@ class Attest(Programs):
                    "-s signature")
         self.signature_holds(self.read("another.name"))
 
+    def test_key_of_another_profile(self):
+        """An attestation key says nothing of a key below the owner, under both profiles either."""
+        both = self.environment("keys+attest")
+        self.attestation_key()
+        self.works("tpm2_createprimary -Q -C o -G ecc -c primary.ctx",
+                   "tpm2_create -Q -C primary.ctx -G ecc -c key.ctx", env=both)
+        certify = "tpm2_certify -c key.ctx -C ak.ctx -g sha256 -o attestation -s signature"
+        self.refused(certify, REFUSED, env=both)
+        self.refused(certify, REFUSED)
+
     def test_time(self):
         self.attestation_key()
         self.works("tpm2_gettime -Q -c ak.ctx -g sha256 -f plain -q abcdef -o signature "
@@ -119,6 +129,10 @@ class Attest(Programs):
                      "tpm2_pcrreset 23", "tpm2_changeauth -c e secret"):
             with self.subTest(line):
                 self.refused(line, REFUSED)
+
+
+class AttestInTheKernelsRoom(Attest):
+    config = KERNELS_ROOM
 
 
 class Certificates(Programs):

@@ -8,7 +8,7 @@ import os
 import re
 
 from harness import Process
-from programs import Programs, needs
+from programs import KERNELS_ROOM, Programs, needs
 
 MODULE = "/usr/lib/x86_64-linux-gnu/libtpm2_pkcs11.so.1"
 TOKEN = "--label=carol --userpin=1234"
@@ -134,3 +134,7 @@ class Pkcs11(Programs):
         """What `init` does without --transient-parent needs a persistent handle."""
         store = self.directory_of("carol")
         self.refused(f"tpm2_ptool init --path={store}", "0xB0120")
+
+
+class Pkcs11InTheKernelsRoom(Pkcs11):
+    config = KERNELS_ROOM
