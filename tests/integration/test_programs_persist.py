@@ -19,6 +19,7 @@ class Persist(Programs):
     def setUp(self):
         super().setUp()
         self.write("data", SECRET)
+        self.write("eight", SECRET[:8])
         self.write("message", b"what is signed")
         self.write("other", b"something else")
         self.bobs = self.environment(self.profile)
@@ -128,7 +129,7 @@ class Nv(Persist):
                      f"tpm2_nvwritelock {INDEX}"):
             self.refused_for_bob(line)
         for line in (f"tpm2_nvundefine -C o {ANOTHER}", f"tpm2_nvread {ANOTHER}",
-                     f"tpm2_nvread -C o {ANOTHER}", f"tpm2_nvwrite -C o -i data {ANOTHER}"):
+                     f"tpm2_nvread -C o {ANOTHER}", f"tpm2_nvwrite -C o -i eight {ANOTHER}"):
             self.refused(line, REFUSED)
         self.refused(f"tpm2_nvread {INDEX}", REFUSED, env=self.environment("basic"))
         self.assertEqual(self.content(), SECRET)

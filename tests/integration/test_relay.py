@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 import struct
 
 from harness import (BUILD, USERS, Broker, Process, Swtpm, TestCase, children, descriptors_of,
@@ -183,7 +184,7 @@ class Ends(TestCase):
 
     def test_end_of_the_account_socket(self):
         relay = self.start(Relay)
-        relay.account.close()
+        relay.account.shutdown(socket.SHUT_RDWR)
         eventually(lambda: 4 not in descriptors_of(relay.process.pid), "the TPM is released")
         self.assertNotEqual(relay.client.code(get_random(8)), 0)
         self.assertTrue(relay.process.running())

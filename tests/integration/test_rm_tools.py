@@ -15,8 +15,8 @@ import struct
 import tempfile
 
 from harness import SOURCE, USERS, WORLD, Broker, Swtpm, TestCase, run_as, user_environment
-from wire import (ECC_STORAGE_TEMPLATE, NULL, Caller, Tpm, command, create_primary, response_code,
-                  start_session, tpm2b)
+from wire import (ECC_STORAGE_TEMPLATE, NULL, Caller, Tpm, allow_failures, command,
+                  create_primary, response_code, start_session, tpm2b)
 
 COMMANDS = SOURCE + "/helper/relay/tpm-commands.csv"
 CC_POLICY_COMMAND_CODE, CC_READ_PUBLIC, CC_POLICY_GET_DIGEST = 0x16C, 0x173, 0x189
@@ -90,6 +90,7 @@ class RmTools(TestCase):
 
     def prepare(self):
         """What a TPM is to have before anybody uses it."""
+        allow_failures(self.swtpm)
 
     def start_stack(self):
         self.start(Broker, self.swtpm, arguments=["--no-polkit"],
@@ -354,6 +355,7 @@ class Keys(RmTools):
 
     def test_clear(self):
         """A new owner: keys and contexts of the old one are worth nothing."""
+        self.leaves = {"properties"}  # the new one begins with three failures again
         self.key("key")
         self.tools("tpm2_clear -c l")
         self.refused("tpm2_sign -c key.ctx -g sha256 -o signature message", INTEGRITY)

@@ -356,6 +356,16 @@ class Tpm:
     stop = close
 
 
+def allow_failures(swtpm, tries=32):
+    """Lets the TPM bear so many wrong authorizations; swtpm begins with 3."""
+    tpm = Tpm.direct(swtpm)
+    try:
+        data = command(0x13A, [LOCKOUT], EMPTY_PASSWORD, struct.pack(">III", tries, 1000, 1000))
+        assert tpm.code(data) == 0
+    finally:
+        tpm.close()
+
+
 def state_of(swtpm):
     """The state read over a connection of its own, while no session is open."""
     tpm = Tpm.direct(swtpm)
