@@ -69,9 +69,9 @@ class Programs(TestCase):
     def prepare(self):
         """What the TPM is to have before the broker starts."""
 
-    def start_broker(self):
+    def start_broker(self, **options):
         self.broker = self.start(Broker, self.swtpm, arguments=["--no-polkit"],
-                                 profiles=self.profiles, config=self.config)
+                                 profiles=self.profiles, config=self.config, **options)
 
     def environment(self, profile):
         """All the ways in which the programs are told about a TCTI."""

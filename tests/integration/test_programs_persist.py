@@ -118,7 +118,7 @@ class Nv(Persist):
         self.undefine()
 
     def test_others_and_their_indices(self):
-        self.directly(f"tpm2_nvdefine -C o -s 8 -a ownerread|authread|ownerwrite|authwrite|no_da "
+        self.directly(f"tpm2_nvdefine -C o -s 32 -a ownerread|authread|ownerwrite|authwrite|no_da "
                       f"{ANOTHER}")
         self.define(size=len(SECRET))
         self.works(f"tpm2_nvwrite -i data {INDEX}")
