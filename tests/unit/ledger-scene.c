@@ -137,7 +137,35 @@ void actor_fail(struct actor *actor, uint32_t interval)
 	actor_end_da(actor, true, interval);
 }
 
+void actor_make(struct actor *actor, uint32_t handle)
+{
+	assert_int_equal(ledger_begin_session(actor->party, 0), ACCOUNT_YES);
+	assert_true(ledger_end_session(actor->party, handle));
+}
+
+void actor_save(struct actor *actor, uint32_t handle)
+{
+	assert_true(ledger_saved_session(actor->party, handle));
+}
+
+void actor_load(struct actor *actor, uint32_t handle)
+{
+	assert_int_equal(ledger_begin_session(actor->party, handle), ACCOUNT_YES);
+	assert_true(ledger_end_session(actor->party, handle));
+}
+
+void actor_saves(struct actor *actor, uint32_t count)
+{
+	ledger_saves(actor->party, count, GAP);
+	scene_settle();
+}
+
 struct ledger_report report(uint32_t uid)
 {
 	return ledger_report(ledger, TPM, uid);
+}
+
+uint32_t count_of(uint32_t uid)
+{
+	return report(uid).tpm_sessions;
 }

@@ -8,6 +8,10 @@
 #define TPM   "tpm0"
 #define OTHER "tpm1"
 
+#define HMAC(n)   (0x02000000u + (n))
+#define POLICY(n) (0x03000000u + (n))
+#define GAP       65535
+
 enum {
 	ALICE = 1000,
 	BOB = 1001,
@@ -50,4 +54,12 @@ void actor_end_da(struct actor *actor, bool failed, uint32_t interval);
 /* Gets the token, and fails. */
 void actor_fail(struct actor *actor, uint32_t interval);
 
+/* TPM sessions that are made, saved and loaded; and COUNT saves, with whatever they lead to. */
+void actor_make(struct actor *actor, uint32_t handle);
+void actor_save(struct actor *actor, uint32_t handle);
+void actor_load(struct actor *actor, uint32_t handle);
+void actor_saves(struct actor *actor, uint32_t count);
+
 struct ledger_report report(uint32_t uid);
+/* TPM sessions of UID. */
+uint32_t count_of(uint32_t uid);

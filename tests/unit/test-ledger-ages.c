@@ -1,0 +1,205 @@
+#include "ledger-scene.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+/* ---- ages ---- */
+
+static void test_old_saved_one_is_flushed_by_who_saves(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	actor_make(a, POLICY(1));
+	actor_make(b, HMAC(2));
+	actor_save(a, POLICY(1));
+	actor_saves(b, GAP / 2);
+	assert_int_equal(b->flushes, 0);
+	actor_saves(b, 1);
+	assert_int_equal(b->flushes, 1);
+	assert_int_equal(b->flush, POLICY(1));
+	actor_saves(b, GAP); /* ordered once */
+	actor_saves(a, GAP);
+	assert_int_equal(a->flushes + b->flushes, 2); /* Bob's own, idle by now */
+	assert_int_equal(b->flush, HMAC(2));
+	ledger_gone_session(b->party, POLICY(1)); /* as ordered */
+	ledger_gone_session(b->party, HMAC(2));
+	assert_int_equal(count_of(ALICE), 0);
+	assert_int_equal(count_of(BOB), 0);
+}
+
+static void test_old_loaded_one_is_flushed_where_it_is(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	actor_make(a, POLICY(1));
+	actor_make(b, HMAC(2));
+	assert_true(ledger_begin(a->party, ACCOUNT_HELD_DA));
+	actor_saves(b, GAP / 2 + 1);
+	assert_int_equal(a->flushes, 1);
+	assert_int_equal(a->flush, POLICY(1));
+	assert_int_equal(b->flushes, 0);
+	assert_int_equal(a->tokens, 1);
+}
+
+static void test_saves_make_own_ones_young(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	actor_make(a, HMAC(1));
+	for (unsigned i = 0; i < 10; i++) {
+		actor_saves(b, GAP / 2);
+		actor_saves(a, 1);
+	}
+	assert_int_equal(a->flushes, 0);
+	actor_saves(b, GAP / 2 + 1);
+	assert_int_equal(a->flushes, 1);
+	actor_saves(a, 1); /* it was busy, and what it has is young again */
+	actor_saves(b, GAP / 2 + 1);
+	assert_int_equal(a->flushes, 2);
+}
+
+static void test_saving_and_loading_make_young(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	actor_make(a, HMAC(1));
+	actor_saves(b, GAP / 2);
+	actor_save(a, HMAC(1));
+	actor_saves(b, GAP / 2);
+	actor_load(a, HMAC(1));
+	actor_saves(b, GAP / 2);
+	assert_int_equal(a->flushes + b->flushes, 0);
+	/* an order that has not been given yet is out of date */
+	ledger_saves(b->party, 1, GAP);
+	actor_save(a, HMAC(1));
+	scene_settle();
+	assert_int_equal(a->flushes + b->flushes, 0);
+}
+
+/* The counter of a TPM has 64 bits: sums of a message's 32 do not come back to the start. */
+static void test_ages_do_not_wrap(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	actor_make(a, HMAC(1));
+	ledger_saves(b->party, UINT32_MAX, GAP);
+	ledger_saves(b->party, 1, GAP);
+	scene_settle();
+	assert_int_equal(a->flushes, 1);
+	actor_make(a, HMAC(2));
+	actor_saves(b, 1);
+	assert_int_equal(a->flushes, 1);
+}
+
+static void test_gap_of_small_tpms(void **state)
+{
+	static const struct {
+		uint32_t gap;
+		uint32_t half;
+	} gaps[] = {{0, 32767}, {65535, 32767}, {255, 127}, {1, 127}, {UINT32_MAX, 0x7fffffff}};
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof gaps / sizeof gaps[0]; i++) {
+		actor_make(a, HMAC(i));
+		ledger_saves(b->party, gaps[i].half, gaps[i].gap);
+		scene_settle();
+		assert_int_equal(a->flushes, i);
+		ledger_saves(b->party, 1, gaps[i].gap);
+		scene_settle();
+		assert_int_equal(a->flushes, i + 1);
+		assert_int_equal(a->flush, HMAC(i));
+		ledger_gone_session(a->party, HMAC(i));
+	}
+}
+
+static void test_another_tpm_has_its_own_counter(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *elsewhere = actor_join_as(OTHER, BOB, false);
+
+	(void)state;
+	actor_make(a, HMAC(1));
+	actor_saves(elsewhere, GAP);
+	assert_int_equal(a->flushes, 0);
+}
+
+/* Whom an order went to may leave before it is done. */
+static void test_order_is_given_anew(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b[3] = {actor_join(BOB), actor_join(BOB), actor_join(BOB)};
+
+	(void)state;
+	actor_make(a, POLICY(1));
+	actor_save(a, POLICY(1));
+	actor_saves(b[0], GAP);
+	assert_int_equal(b[0]->flushes, 1);
+	actor_leave(b[0]);
+	ledger_saves(b[1]->party, 1, GAP);
+	actor_leave(b[1]); /* before it was called */
+	scene_settle();
+	assert_int_equal(b[1]->flushes, 0);
+	actor_saves(b[2], 1);
+	assert_int_equal(b[2]->flushes, 1);
+	assert_int_equal(b[2]->flush, POLICY(1));
+}
+
+static void flush_is_done(struct actor *actor, uint32_t handle)
+{
+	ledger_gone_session(actor->party, handle);
+	if (actor->flushes == 3)
+		actor_leave(actor);
+}
+
+static void test_callback_ends_sessions(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	b->on_flush = flush_is_done;
+	for (uint32_t i = 0; i < 5; i++) {
+		actor_make(a, HMAC(i));
+		actor_save(a, HMAC(i));
+	}
+	actor_saves(b, GAP);
+	assert_int_equal(b->flushes, 3);
+	assert_int_equal(count_of(ALICE), 2);
+	a->on_flush = flush_is_done;
+	actor_saves(a, 1);
+	assert_int_equal(a->flushes, 2);
+	assert_int_equal(count_of(ALICE), 0);
+	assert_true(ledger_is_clear(ledger));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scene_setup, scene_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_old_saved_one_is_flushed_by_who_saves),
+		TEST(test_old_loaded_one_is_flushed_where_it_is),
+		TEST(test_saves_make_own_ones_young),
+		TEST(test_saving_and_loading_make_young),
+		TEST(test_ages_do_not_wrap),
+		TEST(test_gap_of_small_tpms),
+		TEST(test_another_tpm_has_its_own_counter),
+		TEST(test_order_is_given_anew),
+		TEST(test_callback_ends_sessions),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
