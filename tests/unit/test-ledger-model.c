@@ -1,0 +1,500 @@
+/*
+ * Thousands of random steps of parties of several uids on two TPMs, compared with a model that is
+ * as simple as can be: it counts, and knows of every TPM session whose it is, and nothing of
+ * queues. What is granted is compared with what may be. A run is repeated by its seed:
+ * TPMGATE_TEST_SEED.
+ */
+#include "ledger-scene.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define STEPS    20000
+#define DEVICES  2
+#define UIDS     4
+#define PARTIES  12
+#define HANDLES  24
+#define INTERVAL 100
+#define SMALL    255 /* the gap of contexts */
+
+static const char *const devices[DEVICES] = {TPM, OTHER};
+
+struct model_party {
+	struct actor *actor; /* NULL: the slot is free */
+	unsigned device;
+	unsigned uid;
+	bool unsettled;
+	unsigned held;
+	unsigned waits;
+	unsigned others[UIDS]; /* tokens that each uid got while this one waits for it */
+	bool reserved;
+	bool room; /* it was one of room, not of a saved session */
+	uint32_t handle;
+};
+
+struct model_session {
+	bool there;
+	unsigned uid;
+	struct model_party *party; /* NULL: saved */
+	uint64_t saved_at;
+	bool ordered;
+	struct model_party *orderer;
+};
+
+/* Of one uid on one TPM. */
+struct model_user {
+	unsigned charge;
+	int64_t failed_at; /* ms; or when one fell off */
+	double nv;         /* writes to be refilled */
+	int64_t nv_at;
+};
+
+struct model {
+	uint64_t random;
+	int64_t now;
+	struct model_party parties[PARTIES];
+	struct model_user users[DEVICES][UIDS];
+	struct model_session sessions[DEVICES][HANDLES];
+	uint64_t saves[DEVICES];
+	unsigned granted;
+};
+
+static struct model model;
+
+static unsigned pick(unsigned count)
+{
+	/* Knuth's MMIX generator: the same on every machine */
+	model.random = model.random * 6364136223846793005u + 1442695040888963407u;
+	return (unsigned)(model.random >> 33) % count;
+}
+
+static struct model_user *user_of(const struct model_party *party)
+{
+	return &model.users[party->device][party->uid];
+}
+
+static struct model_party *party_of(const struct actor *actor)
+{
+	for (unsigned i = 0; i < PARTIES; i++)
+		if (model.parties[i].actor == actor)
+			return &model.parties[i];
+	fail_msg("called back, but it has left");
+	return NULL;
+}
+
+/* ---- what the model knows ---- */
+
+static void pass(int64_t milliseconds)
+{
+	scene_pass_ms(milliseconds);
+	model.now += milliseconds;
+	for (unsigned i = 0; i < DEVICES * UIDS; i++) {
+		struct model_user *user = &model.users[i / UIDS][i % UIDS];
+
+		while (user->charge > 0 && model.now - user->failed_at >= INTERVAL * 1000) {
+			user->charge--;
+			user->failed_at += INTERVAL * 1000;
+		}
+	}
+}
+
+static void fails(struct model_party *party)
+{
+	user_of(party)->charge++;
+	user_of(party)->failed_at = model.now;
+}
+
+static unsigned holders(unsigned device, unsigned uid, enum account_held what)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < PARTIES; i++) {
+		const struct model_party *party = &model.parties[i];
+
+		if (party->actor && party->device == device &&
+			(what == ACCOUNT_HELD_DA || party->uid == uid) && (party->held & what))
+			count++;
+	}
+	return count;
+}
+
+static bool is_settled(unsigned device)
+{
+	for (unsigned i = 0; i < PARTIES; i++)
+		if (model.parties[i].actor && model.parties[i].device == device &&
+			model.parties[i].unsettled)
+			return false;
+	return true;
+}
+
+static unsigned sessions_of(unsigned device, unsigned uid)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < HANDLES; i++)
+		count += model.sessions[device][i].there &&
+			 (uid == UIDS || model.sessions[device][i].uid == uid);
+	return count;
+}
+
+static unsigned reserved_of(unsigned device, unsigned uid)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < PARTIES; i++) {
+		const struct model_party *party = &model.parties[i];
+
+		count += party->actor && party->device == device && party->reserved &&
+			 party->room && (uid == UIDS || party->uid == uid);
+	}
+	return count;
+}
+
+/* ---- callbacks ---- */
+
+/* Nobody of PARTY's uid has waited for the token but from now on. */
+static void is_served(const struct model_party *party)
+{
+	for (unsigned i = 0; i < PARTIES; i++) {
+		struct model_party *other = &model.parties[i];
+
+		if (other->device == party->device && other->uid == party->uid)
+			memset(other->others, 0, sizeof other->others);
+	}
+}
+
+static void on_granted(struct actor *actor, enum account_held what)
+{
+	struct model_party *party = party_of(actor);
+
+	assert_true(party->waits & what);
+	assert_true(is_settled(party->device));
+	assert_int_equal(holders(party->device, party->uid, what), 0);
+	party->waits &= ~(unsigned)what;
+	party->held |= what;
+	model.granted++;
+	if (what != ACCOUNT_HELD_DA)
+		return;
+	assert_int_equal(actor->charge, user_of(party)->charge);
+	if (actor->charge > 0)
+		assert_int_equal(actor->age, (model.now - user_of(party)->failed_at) / 1000);
+	for (unsigned i = 0; i < PARTIES; i++) {
+		struct model_party *other = &model.parties[i];
+
+		if (!other->actor || other->device != party->device || other->uid == party->uid ||
+			!(other->waits & ACCOUNT_HELD_DA))
+			continue;
+		assert_int_equal(other->others[party->uid], 0);
+		other->others[party->uid]++;
+	}
+	is_served(party);
+}
+
+static void on_flush(struct actor *actor, uint32_t handle)
+{
+	struct model_party *party = party_of(actor);
+	struct model_session *session = &model.sessions[party->device][handle & 0xffffff];
+
+	assert_true(session->there);
+	assert_true(session->ordered);
+	assert_ptr_equal(session->party ? session->party : session->orderer, party);
+	if (pick(2) == 0)
+		return; /* it takes its time */
+	session->there = false;
+	ledger_gone_session(actor->party, handle ^ (pick(2) << 24));
+}
+
+/* ---- steps ---- */
+
+static void join(struct model_party *party)
+{
+	*party = (struct model_party){
+		.device = pick(DEVICES),
+		.uid = pick(UIDS),
+		.unsettled = pick(12) == 0,
+	};
+	party->actor = actor_join_as(devices[party->device], ALICE + party->uid, party->unsettled);
+	party->actor->on_granted = on_granted;
+	party->actor->on_flush = on_flush;
+}
+
+static void leave(struct model_party *party)
+{
+	if (party->held & ACCOUNT_HELD_DA)
+		fails(party);
+	for (unsigned i = 0; i < HANDLES; i++) {
+		struct model_session *session = &model.sessions[party->device][i];
+
+		if (session->party == party)
+			*session = (struct model_session){0};
+		else if (session->there && session->orderer == party)
+			session->ordered = false;
+	}
+	actor_leave(party->actor);
+	*party = (struct model_party){0};
+}
+
+static void begin(struct model_party *party)
+{
+	enum account_held what = pick(2) ? ACCOUNT_HELD_DA : ACCOUNT_HELD_TURN;
+	bool may = !((party->held | party->waits) & what);
+
+	assert_int_equal(ledger_begin(party->actor->party, what), may);
+	if (!may)
+		return;
+	party->waits |= what;
+	if (what == ACCOUNT_HELD_DA)
+		memset(party->others, 0, sizeof party->others);
+}
+
+static void end_da(struct model_party *party)
+{
+	struct ledger_lockout lockout = {.counter = 0, .maximum = 32, .interval = INTERVAL};
+	bool failed = pick(3) == 0;
+	bool taken = ledger_end_da(party->actor->party, failed, &lockout);
+
+	assert_int_equal(taken, (party->held & ACCOUNT_HELD_DA) || party->unsettled);
+	if (taken && failed)
+		fails(party);
+	party->held &= ~(unsigned)ACCOUNT_HELD_DA;
+}
+
+static void end_turn(struct model_party *party)
+{
+	assert_int_equal(ledger_end_turn(party->actor->party),
+		(party->held & ACCOUNT_HELD_TURN) || party->unsettled);
+	party->held &= ~(unsigned)ACCOUNT_HELD_TURN;
+}
+
+static void settle(struct model_party *party)
+{
+	unsigned held = pick(4);
+
+	/* one that tells the truth holds nothing that another has */
+	if (holders(party->device, party->uid, ACCOUNT_HELD_DA) > 0)
+		held &= ~(unsigned)ACCOUNT_HELD_DA;
+	if (holders(party->device, party->uid, ACCOUNT_HELD_TURN) > 0)
+		held &= ~(unsigned)ACCOUNT_HELD_TURN;
+	assert_int_equal(ledger_settle(party->actor->party, held), party->unsettled);
+	if (!party->unsettled)
+		return;
+	party->unsettled = false;
+	if (held & ACCOUNT_HELD_DA)
+		is_served(party);
+	party->held |= held;
+	party->waits &= ~held;
+}
+
+static void begin_session(struct model_party *party)
+{
+	uint32_t handle = pick(2) ? 0 : HMAC(pick(HANDLES));
+	const struct model_session *session =
+		handle != 0 ? &model.sessions[party->device][handle & 0xffffff] : NULL;
+	bool own = session && session->there && session->uid == party->uid;
+	enum account_answer answer = ledger_begin_session(party->actor->party, handle);
+
+	party->reserved = false;
+	if (!own &&
+		(sessions_of(party->device, party->uid) + reserved_of(party->device, party->uid) >=
+				config.tpm_sessions_per_user ||
+			sessions_of(party->device, UIDS) + reserved_of(party->device, UIDS) >=
+				config.tpm_sessions)) {
+		assert_int_equal(answer, ACCOUNT_LIMIT);
+		return;
+	}
+	assert_int_equal(answer, ACCOUNT_YES);
+	party->reserved = true;
+	party->room = !own;
+	party->handle = handle;
+}
+
+static void end_session(struct model_party *party)
+{
+	uint32_t handle = party->handle != 0 ? party->handle : HMAC(pick(HANDLES));
+	struct model_session *session = &model.sessions[party->device][handle & 0xffffff];
+
+	if (!party->reserved)
+		return;
+	party->reserved = false;
+	if (pick(4) == 0) {
+		assert_true(ledger_end_session(party->actor->party, 0));
+		return;
+	}
+	assert_true(ledger_end_session(party->actor->party, handle ^ (pick(2) << 24)));
+	*session = (struct model_session){.there = true,
+		.uid = party->uid,
+		.party = party,
+		.saved_at = model.saves[party->device]};
+}
+
+static void save_session(struct model_party *party)
+{
+	uint32_t handle = POLICY(pick(HANDLES));
+	struct model_session *session = &model.sessions[party->device][handle & 0xffffff];
+
+	assert_int_equal(ledger_saved_session(party->actor->party, handle),
+		session->there && session->party == party);
+	if (!session->there || session->party != party)
+		return;
+	session->party = NULL;
+	session->saved_at = model.saves[party->device];
+	session->ordered = false;
+}
+
+static void lose_session(struct model_party *party)
+{
+	uint32_t handle = HMAC(pick(HANDLES));
+	struct model_session *session = &model.sessions[party->device][handle & 0xffffff];
+
+	ledger_gone_session(party->actor->party, handle);
+	if (session->there &&
+		(session->party ? session->party == party
+				: session->uid == party->uid ||
+					  (session->ordered && session->orderer == party)))
+		*session = (struct model_session){0};
+}
+
+static void saves(struct model_party *party)
+{
+	unsigned count = 1 + pick(60);
+
+	model.saves[party->device] += count;
+	for (unsigned i = 0; i < HANDLES; i++) {
+		struct model_session *session = &model.sessions[party->device][i];
+
+		if (!session->there)
+			continue;
+		if (session->party == party) {
+			session->saved_at = model.saves[party->device];
+			session->ordered = false;
+		} else if (!session->ordered &&
+			   model.saves[party->device] - session->saved_at > SMALL / 2) {
+			session->ordered = true;
+			session->orderer = session->party ? session->party : party;
+		}
+	}
+	ledger_saves(party->actor->party, count, SMALL);
+}
+
+static void write_nv(struct model_party *party)
+{
+	struct model_user *user = user_of(party);
+	double rate = config.nv_writes_per_hour;
+	double level = user->nv - (double)(model.now - user->nv_at) * rate / 3600000;
+	enum account_answer answer = ledger_charge(party->actor->party);
+
+	if (level < 0)
+		level = 0;
+	if (level + 1 > rate - 1e-6 && level + 1 < rate + 1e-6)
+		level = answer == ACCOUNT_YES ? rate - 1 : rate; /* too close for a double */
+	assert_int_equal(answer, level + 1 <= rate ? ACCOUNT_YES : ACCOUNT_LIMIT);
+	user->nv = level + (answer == ACCOUNT_YES);
+	user->nv_at = model.now;
+}
+
+/* ---- a run ---- */
+
+/* Nobody waits for what is to be had, and everything is counted right. */
+static void check(void)
+{
+	bool clear = true;
+
+	for (unsigned i = 0; i < PARTIES; i++) {
+		const struct model_party *party = &model.parties[i];
+
+		if (!party->actor || !is_settled(party->device))
+			continue;
+		if (party->waits & ACCOUNT_HELD_DA)
+			assert_int_equal(holders(party->device, party->uid, ACCOUNT_HELD_DA), 1);
+		if (party->waits & ACCOUNT_HELD_TURN)
+			assert_int_equal(holders(party->device, party->uid, ACCOUNT_HELD_TURN), 1);
+	}
+	for (unsigned i = 0; i < DEVICES * UIDS; i++) {
+		unsigned device = i / UIDS;
+		unsigned uid = i % UIDS;
+		struct ledger_report told = ledger_report(ledger, devices[device], ALICE + uid);
+
+		assert_int_equal(told.charge, model.users[device][uid].charge);
+		assert_int_equal(told.tpm_sessions, sessions_of(device, uid));
+		clear &= told.charge == 0 && told.nv_writes == config.nv_writes_per_hour;
+	}
+	for (unsigned i = 0; i < DEVICES * HANDLES; i++) {
+		const struct model_session *session = &model.sessions[i / HANDLES][i % HANDLES];
+
+		clear &= !session->there || session->party;
+	}
+	assert_int_equal(ledger_is_clear(ledger), clear);
+}
+
+static void step(struct model_party *party)
+{
+	static void (*const steps[])(struct model_party *) = {begin, begin, begin, begin, end_da,
+		end_da, end_da, end_turn, end_turn, settle, begin_session, begin_session,
+		end_session, end_session, save_session, lose_session, saves, write_nv};
+
+	if (!party->actor) {
+		join(party);
+		return;
+	}
+	if (pick(30) == 0)
+		leave(party);
+	else
+		steps[pick(sizeof steps / sizeof steps[0])](party);
+}
+
+static void run(uint64_t seed)
+{
+	print_message("seed %llu\n", (unsigned long long)seed);
+	model = (struct model){.random = seed};
+	config.tpm_sessions_per_user = 4;
+	config.tpm_sessions = 10;
+	config.nv_writes_per_hour = 3;
+	for (unsigned i = 0; i < DEVICES; i++) {
+		/* somebody who has read the interval, and stays */
+		struct actor *actor = actor_join_as(devices[i], ALICE + UIDS, false);
+
+		actor_begin(actor, ACCOUNT_HELD_DA);
+		actor_end_da(actor, false, INTERVAL);
+	}
+	for (unsigned i = 0; i < STEPS; i++) {
+		if (pick(4) == 0)
+			pass(pick(INTERVAL * 600));
+		for (unsigned burst = 1 + pick(3); burst > 0; burst--)
+			step(&model.parties[pick(PARTIES)]);
+		scene_settle();
+		check();
+	}
+	assert_true(model.granted > STEPS / 20);
+	for (unsigned i = 0; i < PARTIES; i++)
+		if (model.parties[i].actor)
+			leave(&model.parties[i]);
+	check();
+}
+
+static void test_ledger_is_like_its_model(void **state)
+{
+	const char *seed = getenv("TPMGATE_TEST_SEED");
+
+	if (seed) {
+		run(strtoull(seed, NULL, 10));
+		return;
+	}
+	for (uint64_t i = 1; i <= 8; i++) {
+		run(i);
+		scene_teardown(state);
+		scene_setup(state);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			test_ledger_is_like_its_model, scene_setup, scene_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
