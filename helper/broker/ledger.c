@@ -121,9 +121,7 @@ static void ledger_sweep(struct ledger *ledger)
 		struct ledger_tpm *tpm = link->data;
 
 		next = link->next;
-		/* while somebody waits for the token, who had it last matters */
-		for (GList *at = tpm->token_waits.head ? NULL : tpm->users.head, *after; at;
-			at = after) {
+		for (GList *at = tpm->users.head, *after; at; at = after) {
 			struct ledger_user *user = at->data;
 
 			after = at->next;

@@ -94,13 +94,14 @@ static void test_ages_do_not_wrap(void **state)
 
 	(void)state;
 	actor_make(a, HMAC(1));
-	ledger_saves(b->party, UINT32_MAX, GAP);
-	ledger_saves(b->party, 1, GAP);
-	scene_settle();
+	actor_saves(b, UINT32_MAX);
 	assert_int_equal(a->flushes, 1);
 	actor_make(a, HMAC(2));
 	actor_saves(b, 1);
 	assert_int_equal(a->flushes, 1);
+	actor_saves(b, GAP / 2);
+	assert_int_equal(a->flushes, 2);
+	assert_int_equal(a->flush, HMAC(2));
 }
 
 static void test_gap_of_small_tpms(void **state)

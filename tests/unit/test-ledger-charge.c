@@ -105,12 +105,15 @@ static void test_charge_with_a_new_interval(void **state)
 		actor_fail(a, 10);
 	scene_pass(10);
 	actor_begin(a, ACCOUNT_HELD_DA);
+	assert_int_equal(a->charge, 3);
+	scene_pass(10);
 	actor_end_da(a, false, 100);
-	assert_int_equal(report(ALICE).charge, 3); /* what has fallen off stays off */
+	assert_int_equal(report(ALICE).charge, 2); /* what has fallen off stays off */
 	scene_pass(50);
-	assert_int_equal(report(ALICE).charge, 3);
+	assert_int_equal(report(ALICE).charge, 2);
 	actor_begin(a, ACCOUNT_HELD_DA);
-	actor_end_da(a, false, 20);
+	assert_int_equal(a->age, 50);
+	actor_end_da(a, false, 40);
 	assert_int_equal(report(ALICE).charge, 1);
 }
 

@@ -1,8 +1,7 @@
 /*
- * Thousands of random steps of parties of several uids on two TPMs, compared with a model that is
- * as simple as can be: it counts, and knows of every TPM session whose it is, and nothing of
- * queues. What is granted is compared with what may be. A run is repeated by its seed:
- * TPMGATE_TEST_SEED.
+ * Thousands of random steps of parties of several uids on two TPMs, compared with a simple model:
+ * it counts, knows of every TPM session whose it is, and nothing of queues. What is granted is
+ * compared with what may be. A run is repeated by its seed: TPMGATE_TEST_SEED.
  */
 #include "ledger-scene.h"
 
@@ -12,13 +11,14 @@
 #include <string.h>
 #include <cmocka.h>
 
-#define STEPS    20000
-#define DEVICES  2
-#define UIDS     4
-#define PARTIES  12
-#define HANDLES  24
-#define INTERVAL 100
-#define SMALL    255 /* the gap of contexts */
+#define STEPS       20000
+#define DEVICES     2
+#define UIDS        4
+#define PARTIES     12
+#define HANDLES     24
+#define INTERVAL    100
+#define INTERVAL_MS 100000
+#define SMALL       255 /* the gap of contexts */
 
 static const char *const devices[DEVICES] = {TPM, OTHER};
 
@@ -94,9 +94,9 @@ static void pass(int64_t milliseconds)
 	for (unsigned i = 0; i < DEVICES * UIDS; i++) {
 		struct model_user *user = &model.users[i / UIDS][i % UIDS];
 
-		while (user->charge > 0 && model.now - user->failed_at >= INTERVAL * 1000) {
+		while (user->charge > 0 && model.now - user->failed_at >= INTERVAL_MS) {
 			user->charge--;
-			user->failed_at += INTERVAL * 1000;
+			user->failed_at += INTERVAL_MS;
 		}
 	}
 }
@@ -461,7 +461,7 @@ static void run(uint64_t seed)
 	}
 	for (unsigned i = 0; i < STEPS; i++) {
 		if (pick(4) == 0)
-			pass(pick(INTERVAL * 600));
+			pass(pick(60000));
 		for (unsigned burst = 1 + pick(3); burst > 0; burst--)
 			step(&model.parties[pick(PARTIES)]);
 		scene_settle();
