@@ -38,11 +38,16 @@ static int scene_remove(const char *path, const struct stat *status, int type, s
 	return remove(path);
 }
 
+void registry_scene_remove(const char *directory)
+{
+	nftw(directory, scene_remove, 8, FTW_DEPTH | FTW_PHYS);
+}
+
 void registry_scene_free(struct registry_scene *scene)
 {
 	registry_close(scene->registry);
 	config_done(&scene->config);
-	nftw(scene->directory, scene_remove, 8, FTW_DEPTH | FTW_PHYS);
+	registry_scene_remove(scene->directory);
 	g_free(scene->directory);
 }
 

@@ -14,6 +14,9 @@ struct registry_scene {
 struct registry_scene registry_scene_new(void);
 void registry_scene_free(struct registry_scene *scene);
 
+/* Removes DIRECTORY and all in it. */
+void registry_scene_remove(const char *directory);
+
 /* Closes and opens it. */
 void registry_scene_reopen(struct registry_scene *scene);
 char *registry_scene_path(const struct registry_scene *scene, const char *name);
