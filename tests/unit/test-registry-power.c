@@ -3,309 +3,23 @@
  * system calls. A child does random steps; what it says on a pipe is what its clients have been
  * told. The registry that is there afterwards has to be the one that they know of, but for the step
  * that nobody was told the end of.
- *
- * The disk is the test's: what was written and not synchronised since may be there, may be zeros,
- * or may not be there, and a directory that was not synchronised may be as it was. Files keep their
- * inodes.
  */
+#include "registry-disk.h"
 #include "registry-model.h"
 
 #include <glib.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
-#define STEPS_BEFORE 62 /* without a fault, so that the file is about to be written anew */
-#define STEPS        100
-#define FILES_MAX    64
-#define NAME_SIZE    64
-#define KILLED       77
-
-ssize_t __real_pwrite(int fd, const void *bytes, size_t size, off_t offset);
-int __real_ftruncate(int fd, off_t size);
-int __real_renameat(int from, const char *old, int to, const char *new);
-int __real_linkat(int from, const char *old, int to, const char *new, int flags);
-int __real_unlinkat(int directory, const char *name, int flags);
-ssize_t __wrap_pwrite(int fd, const void *bytes, size_t size, off_t offset);
-int __wrap_ftruncate(int fd, off_t size);
-int __wrap_renameat(int from, const char *old, int to, const char *new);
-int __wrap_linkat(int from, const char *old, int to, const char *new, int flags);
-int __wrap_unlinkat(int directory, const char *name, int flags);
-int __wrap_fsync(int fd);
-int __wrap_fdatasync(int fd);
-
-enum fault {
-	FAULT_KILL,        /* the process ends before the call */
-	FAULT_KILL_PART,   /* after the call, or half of it for a write */
-	FAULT_ERROR,       /* ENOSPC or EIO, once; of a write, half is done */
-	FAULT_ERRORS,      /* the same for a while */
-	FAULT_POWER_LOST,  /* what was not synchronised is not there */
-	FAULT_POWER_ZEROS, /* it is zeros */
-	FAULT_POWER_NAMES, /* it is not there, but for names */
-	FAULT_POWER_BYTES, /* it is there, but for names */
-	FAULTS,
-};
-
-struct file_image {
-	ino_t inode;
-	char *bytes;
-	size_t size;
-};
-
-static struct {
-	enum fault fault;
-	unsigned at; /* the call that it is at, from 1; 0: never */
-	atomic_uint calls;
-	char *directory;
-	char *links; /* each file under its inode's number, so that it is never gone */
-	struct file_image files[FILES_MAX]; /* as synchronised */
-	size_t file_count;
-	struct {
-		char name[NAME_SIZE];
-		ino_t inode;
-	} names[FILES_MAX]; /* as synchronised */
-	size_t name_count;
-} disk;
-
-/* ---- the disk ----------------------------------------------------------------------------- */
-
-static struct file_image *disk_file(ino_t inode)
-{
-	for (size_t i = 0; i < disk.file_count; i++)
-		if (disk.files[i].inode == inode)
-			return &disk.files[i];
-	return NULL;
-}
-
-static void disk_save_file(int fd)
-{
-	struct stat status;
-	struct file_image *file;
-	char path[64];
-	char link[256];
-
-	if (fstat(fd, &status) < 0)
-		abort();
-	file = disk_file(status.st_ino);
-	if (!file) {
-		if (disk.file_count == FILES_MAX)
-			abort();
-		file = &disk.files[disk.file_count++];
-		*file = (struct file_image){.inode = status.st_ino};
-		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-		snprintf(link, sizeof link, "%s/%llu", disk.links,
-			(unsigned long long)status.st_ino);
-		if (__real_linkat(AT_FDCWD, path, AT_FDCWD, link, AT_SYMLINK_FOLLOW) < 0)
-			abort();
-	}
-	file->bytes = g_realloc(file->bytes, (size_t)status.st_size + 1);
-	file->size = (size_t)status.st_size;
-	if (pread(fd, file->bytes, file->size, 0) != (ssize_t)file->size)
-		abort();
-}
-
-static void disk_save_names(void)
-{
-	g_autoptr(GDir) directory = g_dir_open(disk.directory, 0, NULL);
-	const char *name;
-
-	disk.name_count = 0;
-	while ((name = g_dir_read_name(directory)) != NULL) {
-		g_autofree char *path = g_build_filename(disk.directory, name, NULL);
-		struct stat status;
-
-		if (disk.name_count == FILES_MAX || stat(path, &status) < 0)
-			abort();
-		g_strlcpy(disk.names[disk.name_count].name, name, NAME_SIZE);
-		disk.names[disk.name_count++].inode = status.st_ino;
-	}
-}
-
-/* The names become those that were synchronised. */
-static void disk_restore_names(void)
-{
-	g_autoptr(GDir) directory = g_dir_open(disk.directory, 0, NULL);
-	const char *name;
-
-	while ((name = g_dir_read_name(directory)) != NULL) {
-		g_autofree char *path = g_build_filename(disk.directory, name, NULL);
-
-		if (strcmp(name, "registry.lock") != 0)
-			unlink(path);
-	}
-	for (size_t i = 0; i < disk.name_count; i++) {
-		g_autofree char *path = g_build_filename(disk.directory, disk.names[i].name, NULL);
-		char link[256];
-
-		snprintf(link, sizeof link, "%s/%llu", disk.links,
-			(unsigned long long)disk.names[i].inode);
-		if (strcmp(disk.names[i].name, "registry.lock") != 0 &&
-			__real_linkat(AT_FDCWD, link, AT_FDCWD, path, 0) < 0)
-			abort();
-	}
-}
-
-static void disk_restore_file(const char *path, bool zeros)
-{
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	const struct file_image *file;
-	struct stat status;
-	off_t size;
-
-	if (fd < 0 || fstat(fd, &status) < 0)
-		abort();
-	file = disk_file(status.st_ino);
-	size = file ? (off_t)file->size : 0;
-	if (__real_ftruncate(fd, 0) < 0)
-		abort();
-	if (file && __real_pwrite(fd, file->bytes, file->size, 0) != size)
-		abort();
-	if (zeros && status.st_size > size && __real_ftruncate(fd, status.st_size) < 0)
-		abort();
-	close(fd);
-}
-
-static void disk_restore_files(bool zeros)
-{
-	g_autoptr(GDir) directory = g_dir_open(disk.directory, 0, NULL);
-	const char *name;
-
-	while ((name = g_dir_read_name(directory)) != NULL) {
-		g_autofree char *path = g_build_filename(disk.directory, name, NULL);
-
-		if (strcmp(name, "registry.lock") != 0)
-			disk_restore_file(path, zeros);
-	}
-}
-
-_Noreturn static void disk_die(void)
-{
-	if (disk.fault == FAULT_POWER_LOST || disk.fault == FAULT_POWER_ZEROS ||
-		disk.fault == FAULT_POWER_BYTES)
-		disk_restore_names();
-	if (disk.fault == FAULT_POWER_LOST || disk.fault == FAULT_POWER_NAMES)
-		disk_restore_files(false);
-	if (disk.fault == FAULT_POWER_ZEROS)
-		disk_restore_files(true);
-	_exit(KILLED);
-}
-
-/* What happens to a call: nothing, half of it, or an error. */
-enum happening { DO = 0, DO_PART_AND_DIE, DO_PART_AND_FAIL };
-
-static enum happening disk_call(void)
-{
-	unsigned call;
-
-	if (disk.at == 0)
-		return DO;
-	call = ++disk.calls;
-	if (disk.fault == FAULT_ERRORS)
-		return call >= disk.at && call < disk.at + 5 ? DO_PART_AND_FAIL : DO;
-	if (call != disk.at)
-		return DO;
-	if (disk.fault == FAULT_ERROR)
-		return DO_PART_AND_FAIL;
-	if (disk.fault == FAULT_KILL_PART)
-		return DO_PART_AND_DIE;
-	disk_die();
-}
-
-/* Of calls that are done or not. */
-static int disk_end(enum happening happening, int r)
-{
-	if (happening == DO_PART_AND_DIE)
-		disk_die();
-	return r;
-}
-
-static int disk_refuse(int error)
-{
-	errno = error;
-	return -1;
-}
-
-ssize_t __wrap_pwrite(int fd, const void *bytes, size_t size, off_t offset)
-{
-	const enum happening happening = disk_call();
-	ssize_t r = __real_pwrite(fd, bytes, happening == DO ? size : size / 2, offset);
-
-	if (happening == DO_PART_AND_FAIL)
-		return disk_refuse(ENOSPC);
-	disk_end(happening, 0);
-	return r;
-}
-
-int __wrap_ftruncate(int fd, off_t size)
-{
-	const enum happening happening = disk_call();
-
-	if (happening == DO_PART_AND_FAIL)
-		return disk_refuse(EIO);
-	return disk_end(happening, __real_ftruncate(fd, size));
-}
-
-int __wrap_renameat(int from, const char *old, int to, const char *new)
-{
-	const enum happening happening = disk_call();
-
-	if (happening == DO_PART_AND_FAIL)
-		return disk_refuse(ENOSPC);
-	return disk_end(happening, __real_renameat(from, old, to, new));
-}
-
-int __wrap_linkat(int from, const char *old, int to, const char *new, int flags)
-{
-	const enum happening happening = disk_call();
-
-	if (happening == DO_PART_AND_FAIL)
-		return disk_refuse(ENOSPC);
-	return disk_end(happening, __real_linkat(from, old, to, new, flags));
-}
-
-int __wrap_unlinkat(int directory, const char *name, int flags)
-{
-	const enum happening happening = disk_call();
-
-	if (happening == DO_PART_AND_FAIL)
-		return disk_refuse(EIO);
-	return disk_end(happening, __real_unlinkat(directory, name, flags));
-}
-
-static int disk_sync(int fd)
-{
-	const enum happening happening = disk_call();
-	struct stat status;
-
-	if (happening == DO_PART_AND_FAIL)
-		return disk_refuse(EIO);
-	if (disk.links && fstat(fd, &status) == 0) {
-		if (S_ISDIR(status.st_mode))
-			disk_save_names();
-		else
-			disk_save_file(fd);
-	}
-	return disk_end(happening, 0);
-}
-
-int __wrap_fsync(int fd)
-{
-	return disk_sync(fd);
-}
-
-int __wrap_fdatasync(int fd)
-{
-	return disk_sync(fd);
-}
+#define STEPS_BEFORE 62 /* without a fault */
+#define STEPS        86
 
 /* ---- the child ---------------------------------------------------------------------------- */
 
@@ -315,8 +29,30 @@ static void child_say(int fd, char what)
 		_exit(1);
 }
 
+static void count_entry(const struct registry_entry *entry, void *context)
+{
+	(void)entry;
+	++*(unsigned *)context;
+}
+
+/* Makes and removes something until the file is about to be written anew. */
+static void child_fill(struct registry_scene *scene)
+{
+	g_autofree char *path = registry_scene_path(scene, "registry");
+	struct registry_entry entry = nv_entry(2000, 99, 1);
+	unsigned live = 0;
+	struct stat status;
+
+	registry_each(scene->registry, UINT32_MAX, count_entry, &live);
+	while (stat(path, &status) == 0 && status.st_size / 256 + 4 < 64 + 2 * live)
+		if (ask_claim(scene, &entry) != ACCOUNT_YES ||
+			ask_confirm(scene, &entry, false) != ACCOUNT_YES)
+			_exit(4);
+}
+
 /* Says 'a' when it asks, 'y' when it gets the answer that is due, 'u' for UNAVAILABLE. */
-static void child_work(struct registry_scene *scene, int report, uint32_t seed, unsigned at)
+static void child_work(
+	struct registry_scene *scene, int report, uint32_t seed, enum disk_fault fault, unsigned at)
 {
 	struct model model;
 
@@ -330,11 +66,14 @@ static void child_work(struct registry_scene *scene, int report, uint32_t seed, 
 
 		memcpy(&next, &model, sizeof next);
 		due = model_apply(&next, &step, &changed);
-		if (i == STEPS_BEFORE)
-			disk.at = at;
+		if (i == STEPS_BEFORE) {
+			child_fill(scene);
+			disk_fail(fault, at);
+		}
 		child_say(report, 'a');
 		answer = step_ask(scene, &step);
-		if (answer == ACCOUNT_UNAVAILABLE && disk.fault != FAULT_KILL &&
+		if (answer == ACCOUNT_UNAVAILABLE &&
+			(fault == FAULT_ERROR || fault == FAULT_ERRORS) &&
 			registry_problem(scene->registry)) {
 			child_say(report, 'u');
 			continue;
@@ -346,20 +85,16 @@ static void child_work(struct registry_scene *scene, int report, uint32_t seed, 
 	}
 }
 
-static void child_run(struct registry_scene *scene, int report, uint32_t seed, unsigned at)
+static void child_run(struct registry_scene *scene, const char *links, int report, uint32_t seed,
+	enum disk_fault fault, unsigned at)
 {
-	g_autofree char *path = registry_scene_path(scene, "registry");
-	int fd = open(path, O_RDWR | O_CLOEXEC);
 	g_autofree char *problem = NULL;
 
-	disk_save_file(fd);
-	close(fd);
-	disk_save_names();
+	disk_begin(scene->directory, links);
 	scene->registry = registry_open(scene->directory, &problem);
 	if (!scene->registry)
 		_exit(1);
-	child_work(scene, report, seed, at);
-	disk.at = 0;
+	child_work(scene, report, seed, fault, at);
 	_exit(0);
 }
 
@@ -406,9 +141,10 @@ static bool history_matches(const struct history *history, const struct registry
 }
 
 /* Returns the child's exit status, and what it said. */
-static int run_child(
-	struct registry_scene *scene, uint32_t seed, unsigned at, char *ret_said, size_t *ret_size)
+static int run_child(struct registry_scene *scene, uint32_t seed, enum disk_fault fault,
+	unsigned at, char *ret_said, size_t *ret_size)
 {
+	g_autofree char *links = g_dir_make_tmp("tpmgate-links-XXXXXX", NULL);
 	int ends[2];
 	int status;
 	ssize_t got;
@@ -419,18 +155,19 @@ static int run_child(
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0)
-		child_run(scene, ends[1], seed, at);
+		child_run(scene, links, ends[1], seed, fault, at);
 	close(ends[1]);
 	while ((got = read(ends[0], ret_said + *ret_size, 2 * STEPS - *ret_size)) > 0)
 		*ret_size += (size_t)got;
 	close(ends[0]);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
+	registry_scene_remove(links);
 	assert_true(WIFEXITED(status));
 	return WEXITSTATUS(status);
 }
 
 /* Returns false where the fault came after all calls. */
-static bool check_fault(enum fault fault, uint32_t seed, unsigned at)
+static bool check_fault(enum disk_fault fault, uint32_t seed, unsigned at)
 {
 	struct registry_scene scene = registry_scene_new();
 	struct registry_entry extra = sealed_entry(2000, 1);
@@ -441,15 +178,10 @@ static bool check_fault(enum fault fault, uint32_t seed, unsigned at)
 	int r;
 
 	registry_close(scene.registry);
-	disk.fault = fault;
-	disk.directory = scene.directory;
-	disk.links = g_dir_make_tmp("tpmgate-links-XXXXXX", NULL);
-	r = run_child(&scene, seed, at, said, &size);
-	if (r != 0 && r != KILLED)
+	r = run_child(&scene, seed, fault, at, said, &size);
+	if (r != 0 && r != DISK_KILLED)
 		fail_msg("fault %d at call %u, seed %u: the child ended with %d after %zu", fault,
 			at, seed, r, size);
-	registry_scene_remove(disk.links);
-	g_clear_pointer(&disk.links, g_free);
 	history_replay(history, said, size, seed);
 	scene.registry = registry_open(scene.directory, &problem);
 	if (!scene.registry)
@@ -464,10 +196,10 @@ static bool check_fault(enum fault fault, uint32_t seed, unsigned at)
 	assert_true(history_matches(history, &scene));
 	registry_scene_free(&scene);
 	g_free(history);
-	return r == KILLED || memchr(said, 'u', size);
+	return r == DISK_KILLED || memchr(said, 'u', size);
 }
 
-static void check_faults(enum fault fault)
+static void check_faults(enum disk_fault fault)
 {
 	for (uint32_t seed = 1; seed <= 2; seed++) {
 		unsigned last = 0;
@@ -476,7 +208,7 @@ static void check_faults(enum fault fault)
 		for (unsigned at = 1; at < last + 10; at++)
 			if (check_fault(fault, seed, at))
 				last = at;
-		assert_true(last > 2 * (STEPS - STEPS_BEFORE) / 2);
+		assert_true(last > STEPS - STEPS_BEFORE);
 	}
 }
 
