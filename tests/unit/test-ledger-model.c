@@ -40,6 +40,7 @@ struct model_session {
 	unsigned uid;
 	struct model_party *party; /* NULL: saved */
 	uint64_t saved_at;
+	unsigned saved_as; /* the how manieth that was saved */
 	bool ordered;
 	struct model_party *orderer;
 };
@@ -58,6 +59,7 @@ struct model {
 	struct model_party parties[PARTIES];
 	struct model_user users[DEVICES][UIDS];
 	struct model_session sessions[DEVICES][HANDLES];
+	unsigned saved;
 	uint64_t saves[DEVICES];
 	unsigned granted;
 };
@@ -138,6 +140,31 @@ static unsigned sessions_of(unsigned device, unsigned uid)
 		count += model.sessions[device][i].there &&
 			 (uid == UIDS || model.sessions[device][i].uid == uid);
 	return count;
+}
+
+/* Those of UID that are not about to be flushed. */
+static unsigned kept_of(unsigned device, unsigned uid)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < HANDLES; i++)
+		count += model.sessions[device][i].there && !model.sessions[device][i].ordered &&
+			 model.sessions[device][i].uid == uid;
+	return count;
+}
+
+static struct model_session *oldest_saved(unsigned device, unsigned uid)
+{
+	struct model_session *oldest = NULL;
+
+	for (unsigned i = 0; i < HANDLES; i++) {
+		struct model_session *session = &model.sessions[device][i];
+
+		if (session->there && session->uid == uid && !session->party && !session->ordered &&
+			(!oldest || session->saved_as < oldest->saved_as))
+			oldest = session;
+	}
+	return oldest;
 }
 
 static unsigned reserved_of(unsigned device, unsigned uid)
@@ -288,6 +315,24 @@ static void settle(struct model_party *party)
 	party->waits &= ~held;
 }
 
+/* Whether PARTY may have one more; it may have to flush one that its uid saved. */
+static bool has_room(struct model_party *party)
+{
+	struct model_session *oldest = oldest_saved(party->device, party->uid);
+
+	if (sessions_of(party->device, UIDS) + reserved_of(party->device, UIDS) >=
+		config.tpm_sessions)
+		return false;
+	if (kept_of(party->device, party->uid) + reserved_of(party->device, party->uid) <
+		config.tpm_sessions_per_user)
+		return true;
+	if (!oldest)
+		return false;
+	oldest->ordered = true;
+	oldest->orderer = party;
+	return true;
+}
+
 static void begin_session(struct model_party *party)
 {
 	uint32_t handle = pick(2) ? 0 : HMAC(pick(HANDLES));
@@ -297,11 +342,7 @@ static void begin_session(struct model_party *party)
 	enum account_answer answer = ledger_begin_session(party->actor->party, handle);
 
 	party->reserved = false;
-	if (!own &&
-		(sessions_of(party->device, party->uid) + reserved_of(party->device, party->uid) >=
-				config.tpm_sessions_per_user ||
-			sessions_of(party->device, UIDS) + reserved_of(party->device, UIDS) >=
-				config.tpm_sessions)) {
+	if (!own && !has_room(party)) {
 		assert_int_equal(answer, ACCOUNT_LIMIT);
 		return;
 	}
@@ -340,6 +381,7 @@ static void save_session(struct model_party *party)
 	if (!session->there || session->party != party)
 		return;
 	session->party = NULL;
+	session->saved_as = ++model.saved;
 	session->saved_at = model.saves[party->device];
 	session->ordered = false;
 }

@@ -26,11 +26,7 @@ static void test_room_of_a_uid(void **state)
 	actor_make(elsewhere, HMAC(0));
 	actor_save(a[1], HMAC(1));
 	assert_int_equal(count_of(ALICE), 3); /* saved, it counts as before */
-	assert_int_equal(ledger_begin_session(a[0]->party, 0), ACCOUNT_LIMIT);
-	ledger_gone_session(a[0]->party, HMAC(0));
-	assert_int_equal(count_of(ALICE), 2);
-	actor_make(a[0], HMAC(0));
-	config.tpm_sessions_per_user = 4; /* read anew */
+	config.tpm_sessions_per_user = 4;     /* read anew */
 	actor_make(a[0], HMAC(4));
 	assert_int_equal(count_of(ALICE), 4);
 	assert_int_equal(count_of(BOB), 1);
@@ -52,6 +48,41 @@ static void test_room_in_all(void **state)
 	actor_leave(a);
 	actor_make(b, HMAC(1));
 	assert_int_equal(count_of(BOB), 2);
+}
+
+/* What was saved and left behind makes room, the oldest first; what is loaded does not. */
+static void test_room_of_the_oldest_saved(void **state)
+{
+	struct actor *a[2] = {actor_join(ALICE), actor_join(ALICE)};
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	config.tpm_sessions_per_user = 2;
+	actor_make(b, HMAC(9));
+	actor_save(b, HMAC(9));
+	actor_make(a[0], HMAC(1));
+	actor_make(a[0], HMAC(2));
+	actor_save(a[0], HMAC(2));
+	actor_save(a[0], HMAC(1));
+	assert_int_equal(ledger_begin_session(a[1]->party, 0), ACCOUNT_YES);
+	scene_settle();
+	assert_int_equal(a[1]->flushes, 1);
+	assert_int_equal(a[1]->flush, HMAC(2));
+	/* whoever loads it meanwhile has it, and the order is void */
+	assert_int_equal(ledger_flush_session(a[0]->party, HMAC(2)), ACCOUNT_NO);
+	assert_int_equal(ledger_flush_session(a[1]->party, HMAC(2)), ACCOUNT_YES);
+	assert_int_equal(ledger_flush_session(a[1]->party, HMAC(2)), ACCOUNT_NO);
+	assert_int_equal(ledger_begin_session(a[0]->party, HMAC(2)), ACCOUNT_LIMIT);
+	ledger_gone_session(a[1]->party, HMAC(2));
+	assert_true(ledger_end_session(a[1]->party, HMAC(3)));
+	assert_int_equal(count_of(ALICE), 2);
+	/* the other one was loaded before it was flushed */
+	assert_int_equal(ledger_begin_session(a[1]->party, 0), ACCOUNT_YES);
+	scene_settle();
+	assert_int_equal(a[1]->flush, HMAC(1));
+	actor_load(a[0], HMAC(1));
+	assert_int_equal(ledger_flush_session(a[1]->party, HMAC(1)), ACCOUNT_NO);
+	assert_int_equal(count_of(BOB), 1);
 }
 
 /* Two that ask at one time do not both get the last. */
@@ -267,6 +298,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scene_setup, scene_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_room_of_a_uid),
+		TEST(test_room_of_the_oldest_saved),
 		TEST(test_room_in_all),
 		TEST(test_room_is_reserved),
 		TEST(test_load_of_own_takes_no_room),
