@@ -20,24 +20,38 @@ static int file_fault(const char *path, const char *problem, char **ret_problem)
 	return FILE_E_FAULTY;
 }
 
-/* Returns 0 or FILE_E_*; symbolic links were followed, and only their target counts. */
-static int file_check(const char *path, const struct stat *status, char **ret_problem)
+/* Why somebody else could have written the file, or NULL: only root and BROKER are trusted. */
+static const char *file_distrust(const struct stat *status, uid_t broker)
 {
+	if (status->st_uid != 0 && status->st_uid != broker)
+		return "belongs to another user than root or the broker's";
+	if (status->st_mode & (S_IWGRP | S_IWOTH))
+		return "its group or others can write it";
+	return NULL;
+}
+
+/* Returns 0 or FILE_E_*; symbolic links were followed, and only their target counts. */
+static int file_check(const char *path, const struct stat *status, uid_t broker,
+	GPtrArray *warnings, char **ret_problem)
+{
+	const char *distrust = file_distrust(status, broker);
+
 	if (S_ISCHR(status->st_mode) && status->st_rdev == makedev(1, 3))
 		return FILE_E_MASKED;
 	if (!S_ISREG(status->st_mode))
 		return file_fault(path, "is not a regular file", ret_problem);
-	if (status->st_uid != 0 && status->st_uid != geteuid())
-		return file_fault(
-			path, "belongs to another user than root or the broker's", ret_problem);
-	if (status->st_mode & (S_IWGRP | S_IWOTH))
-		return file_fault(path, "its group or others can write it", ret_problem);
+	if (distrust && warnings)
+		g_ptr_array_add(warnings, g_strdup_printf("%s: %s", path, distrust));
+	else if (distrust)
+		return file_fault(path, distrust, ret_problem);
 	if (status->st_size > FILE_MAX_SIZE)
 		return file_fault(path, "is larger than 256 KiB", ret_problem);
 	return status->st_size == 0 ? FILE_E_MASKED : 0;
 }
 
-int file_read(const char *path, char **ret_bytes, gsize *ret_size, char **ret_problem)
+/* WARNINGS: NULL where nothing is to be forgiven. */
+static int file_load(const char *path, uid_t broker, GPtrArray *warnings, char **ret_bytes,
+	gsize *ret_size, char **ret_problem)
 {
 	/* O_NONBLOCK: a FIFO would hold up whoever opens it */
 	CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -51,7 +65,7 @@ int file_read(const char *path, char **ret_bytes, gsize *ret_size, char **ret_pr
 				       : file_fault(path, g_strerror(errno), ret_problem);
 	if (fstat(fd, &status) < 0)
 		return file_fault(path, g_strerror(errno), ret_problem);
-	r = file_check(path, &status, ret_problem);
+	r = file_check(path, &status, broker, warnings, ret_problem);
 	if (r != 0)
 		return r;
 	bytes = g_malloc((gsize)status.st_size + 1);
@@ -70,6 +84,17 @@ int file_read(const char *path, char **ret_bytes, gsize *ret_size, char **ret_pr
 	*ret_bytes = g_steal_pointer(&bytes);
 	*ret_size = used;
 	return 0;
+}
+
+int file_read(const char *path, char **ret_bytes, gsize *ret_size, char **ret_problem)
+{
+	return file_load(path, geteuid(), NULL, ret_bytes, ret_size, ret_problem);
+}
+
+int file_read_draft(const char *path, uid_t broker, GPtrArray *warnings, char **ret_bytes,
+	gsize *ret_size, char **ret_problem)
+{
+	return file_load(path, broker, warnings, ret_bytes, ret_size, ret_problem);
 }
 
 static gint file_compare(gconstpointer a, gconstpointer b)

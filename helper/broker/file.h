@@ -4,6 +4,7 @@
  * root and the broker's own user could have written them.
  */
 #include <glib.h>
+#include <sys/types.h>
 
 enum {
 	FILE_E_MISSING = 1, /* there is no such file */
@@ -16,6 +17,13 @@ enum {
  * FILE_E_FAULTY. The caller frees either.
  */
 int file_read(const char *path, char **ret_bytes, gsize *ret_size, char **ret_problem);
+
+/*
+ * The same for a file that the person who asks is still writing: that it is not one to be trusted
+ * by a broker of the user BROKER goes to WARNINGS.
+ */
+int file_read_draft(const char *path, uid_t broker, GPtrArray *warnings, char **ret_bytes,
+	gsize *ret_size, char **ret_problem);
 
 /*
  * Paths of the files that end in SUFFIX in DIRECTORIES (NULL-terminated), sorted by their names. A

@@ -55,6 +55,8 @@ void keyfile_fault(
 	va_start(arguments, format);
 	text = g_strdup_vprintf(format, arguments);
 	va_end(arguments);
+	if (!entry) /* a key that is missing: where it should be */
+		entry = keyfile_find(keyfile, section, NULL);
 	keyfile_fault_at(keyfile, entry ? entry->line : 0, text);
 }
 
@@ -105,16 +107,27 @@ static void keyfile_scan(struct keyfile *keyfile, const char *bytes)
 	}
 }
 
+/* The number of the line that END is in. */
+static unsigned keyfile_line(const char *bytes, const char *end)
+{
+	unsigned line = 1;
+
+	for (; bytes < end; bytes++)
+		line += *bytes == '\n';
+	return line;
+}
+
 struct keyfile *keyfile_new(const char *path, const char *bytes, gsize size, char **ret_problem)
 {
 	struct keyfile *keyfile = g_new0(struct keyfile, 1);
 	g_autoptr(GError) error = NULL;
+	const char *end;
 
 	keyfile->path = g_strdup(path);
 	keyfile->values = g_key_file_new();
 	keyfile->entries = g_ptr_array_new_with_free_func(keyfile_free_entry);
-	if (!g_utf8_validate_len(bytes, size, NULL))
-		keyfile_fault_at(keyfile, 0, "is not a text in UTF-8");
+	if (!g_utf8_validate_len(bytes, size, &end))
+		keyfile_fault_at(keyfile, keyfile_line(bytes, end), "is not a text in UTF-8");
 	else
 		keyfile_scan(keyfile, bytes);
 	if (!keyfile->problem &&

@@ -79,6 +79,14 @@ bool profile_name_is_valid(const char *name)
 	return true;
 }
 
+const char *profile_capability_name(uint32_t capability)
+{
+	for (const struct word *word = profile_capabilities; word->name; word++)
+		if (word->value == capability)
+			return word->name;
+	return NULL;
+}
+
 static bool profile_is_shipped(const char *name)
 {
 	for (size_t i = 0; i < G_N_ELEMENTS(profile_shipped); i++)

@@ -23,6 +23,9 @@ struct profile {
 /* Whether NAME can be a profile's: 1 to 31 of a-z A-Z 0-9 _ - */
 bool profile_name_is_valid(const char *name);
 
+/* The name that Capabilities= has for a TPM_CAP; NULL where it has none but the number. */
+const char *profile_capability_name(uint32_t capability);
+
 /*
  * Compiles the text of the profile NAME. Never returns NULL: where it is faulty, `fault` says why.
  * Groups without a gid are named in PROBLEMS and let nobody in.

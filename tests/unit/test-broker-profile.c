@@ -182,9 +182,11 @@ static void test_profile_compile_faults_say_where(void **state)
 		const char *what;
 	} table[] = {
 		{"", "test.profile:", "Summary="},
-		{"[Allow]\nCommands=Sign\n", "test.profile:", "Summary="},
+		{"[Allow]\nCommands=Sign\n", "test.profile: ", "Summary="},
+		{"[Profile]\n[Allow]\nCommands=Sign\n", "test.profile:1:", "Summary="},
 		{"[Profile]\nSummary=\n[Allow]\nCommands=Sign\n", "test.profile:2:", "Summary="},
-		{HEAD "[Allow]\n", "test.profile:", "Commands="},
+		{HEAD "[Allow]\n", "test.profile:3:", "Commands="},
+		{HEAD "[Allow]\nCommands=S\xff\n", "test.profile:4:", "UTF-8"},
 		{HEAD "[Allow]\nCommands=\n", "test.profile:4:", "Commands="},
 		{HEAD "[Allow]\nCommands=Sign;GetRich\n", "test.profile:4:", "'GetRich'"},
 		{HEAD "[Allow]\nCommands=sign\n", "test.profile:4:", "'sign'"},
