@@ -5,6 +5,7 @@
 #include "client/tpmgate.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum cli_exit {
 	CLI_OK = 0,
@@ -17,9 +18,15 @@ enum cli_exit {
 /* What the verbs that only ask for facts wait for the broker: no person has to answer. */
 #define CLI_FACTS_TIMEOUT_MS 10000
 
+#define CLI_PROFILE_DIRS 8
+
 struct cli {
 	struct tpmgate_options options;
 	bool json;
+	const char *check;                              /* profiles: a file, NULL: none */
+	const char *explain;                            /* profiles: a TPM command, NULL: none */
+	const char *profile_dirs[CLI_PROFILE_DIRS + 1]; /* profiles: ends with NULL */
+	size_t profile_dir_count;
 	char **arguments; /* after the verb: as many as its line in the table says, then NULL */
 };
 
@@ -36,6 +43,10 @@ enum cli_exit cmd_profiles(const struct cli *cli);
 enum cli_exit cmd_devices(const struct cli *cli);
 enum cli_exit cmd_sessions(const struct cli *cli);
 enum cli_exit cmd_revoke(const struct cli *cli);
+
+/* What `profiles` does with --check and with --explain. */
+enum cli_exit cmd_profiles_check(const struct cli *cli);
+enum cli_exit cmd_profiles_explain(const struct cli *cli);
 
 struct json;
 struct lists;

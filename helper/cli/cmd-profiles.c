@@ -51,6 +51,10 @@ enum cli_exit cmd_profiles(const struct cli *cli)
 	struct tpmgate_message message;
 	int r;
 
+	if (cli->check)
+		return cmd_profiles_check(cli);
+	if (cli->explain)
+		return cmd_profiles_explain(cli);
 	options.timeout_ms = CLI_FACTS_TIMEOUT_MS;
 	r = lists_read_profiles(&lists, &options, &message);
 	if (r == 0 && cli->json) {

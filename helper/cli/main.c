@@ -29,7 +29,17 @@ static const struct verb verbs[] = {
 		"and open sessions, and what to do next. Ends with 4 where there is no broker or\n"
 		"no TPM.\n"},
 	{"profiles", "", 0, true, cmd_profiles, "what a session may do, and which you may have",
-		"Lists the profiles: whether you may have them, and what each allows.\n"},
+		"Lists the profiles: whether you may have them, and what each allows.\n"
+		"\n"
+		"      --check FILE        say what is wrong with a profile's file, or else what "
+		"it\n"
+		"                          allows; no broker is asked\n"
+		"      --explain COMMAND   say which profiles allow a TPM command, under which\n"
+		"                          conditions, and why the others do not; with --profile "
+		"of\n"
+		"                          these only; no broker is asked\n"
+		"      --profiles-dir DIR  explain with the profiles in DIR only; may be given\n"
+		"                          several times\n"},
 	{"devices", "", 0, true, cmd_devices, "the TPMs of this machine",
 		"Lists the TPMs that the broker serves.\n"},
 	{"sessions", "", 0, true, cmd_sessions, "your open sessions",
@@ -67,6 +77,9 @@ enum option_id {
 	OPTION_SOCKET,
 	OPTION_JSON,
 	OPTION_VERSION,
+	OPTION_CHECK,
+	OPTION_EXPLAIN,
+	OPTION_PROFILES_DIR,
 };
 
 static const struct option options[] = {
@@ -77,6 +90,9 @@ static const struct option options[] = {
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPTION_VERSION},
+	{"check", required_argument, NULL, OPTION_CHECK},
+	{"explain", required_argument, NULL, OPTION_EXPLAIN},
+	{"profiles-dir", required_argument, NULL, OPTION_PROFILES_DIR},
 	{NULL, 0, NULL, 0},
 };
 
@@ -176,6 +192,21 @@ static bool read_options(int argc, char **argv, const struct verb *verb, struct 
 		case OPTION_JSON:
 			cli->json = true;
 			break;
+		case OPTION_CHECK:
+			cli->check = optarg;
+			break;
+		case OPTION_EXPLAIN:
+			cli->explain = optarg;
+			break;
+		case OPTION_PROFILES_DIR:
+			if (cli->profile_dir_count == CLI_PROFILE_DIRS) {
+				cli_fail(CLI_USAGE, "more than %d times --profiles-dir",
+					CLI_PROFILE_DIRS);
+				*ret_code = fail_usage(verb);
+				return false;
+			}
+			cli->profile_dirs[cli->profile_dir_count++] = optarg;
+			break;
 		case 'h':
 			print_help(verb);
 			*ret_code = CLI_OK;
@@ -237,6 +268,16 @@ static enum cli_exit run(int argc, char **argv)
 	}
 	if (cli.json && !verb->has_json) {
 		cli_fail(CLI_USAGE, "'%s' prints nothing that --json could change", verb->name);
+		return fail_usage(verb);
+	}
+	if ((cli.check || cli.explain || cli.profile_dir_count > 0) && verb->run != cmd_profiles) {
+		cli_fail(CLI_USAGE, "--check, --explain and --profiles-dir are for 'profiles'");
+		return fail_usage(verb);
+	}
+	if ((cli.check && cli.explain) || (cli.profile_dir_count > 0 && !cli.explain)) {
+		cli_fail(CLI_USAGE, cli.check && cli.explain
+					    ? "--check and --explain are two different questions"
+					    : "--profiles-dir is for --explain");
 		return fail_usage(verb);
 	}
 	cli.arguments = argv + rest;

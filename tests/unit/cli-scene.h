@@ -13,7 +13,7 @@ struct cli_scene {
 	int in;
 	int out;
 	int err;
-	char out_text[8192];
+	char out_text[32768];
 	char err_text[2048];
 	size_t out_size;
 };
