@@ -48,23 +48,23 @@ static const struct words uses[] = {
 		"other-profile not-own persistent-handle", NO_KEY ", " OWN_OBJECT, GRANT_USE_KEY},
 	[TPM_USE_SECRET] = {"an own object, or a persistent one in UseKey=; sealed data only if "
 			    "the caller's user sealed it, or with UnsealForeign=",
-		"sealed-data other-profile not-own persistent-handle public-area",
+		"sealed-data other-profile not-own persistent-handle unknown-fact",
 		"an own object, of sealed data what the own user sealed",
 		GRANT_USE_KEY | GRANT_UNSEAL_FOREIGN},
 	[TPM_USE_PUBLIC] =
-		{"an own object, a persistent one in UseKey=, or a storage root key with "
-		 "StorageRootKey=; nothing is authorized",
+		{"an own object, a persistent one in UseKey= or Evict=, or a storage root "
+		 "key with StorageRootKey=; nothing is authorized",
 			"other-profile not-own persistent-handle", OWN_OBJECT,
-			GRANT_USE_KEY | GRANT_STORAGE_ROOT_KEY},
+			GRANT_USE_KEY | GRANT_EVICT | GRANT_STORAGE_ROOT_KEY},
 	[TPM_USE_PARENT] = {"an own object, a persistent one in UseKey=, or with StorageRootKey= a "
 			    "storage root key that is a restricted decryption key",
-		"other-profile not-own persistent-handle storage-root-key public-area", OWN_OBJECT,
+		"other-profile not-own persistent-handle storage-root-key unknown-fact", OWN_OBJECT,
 		GRANT_USE_KEY | GRANT_STORAGE_ROOT_KEY},
 	[TPM_USE_PARENT_OR_NULL] = {"a parent, or TPM_RH_NULL",
-		"other-profile not-own persistent-handle storage-root-key public-area",
+		"other-profile not-own persistent-handle storage-root-key unknown-fact",
 		NO_KEY ", " OWN_OBJECT, GRANT_USE_KEY | GRANT_STORAGE_ROOT_KEY},
 	[TPM_USE_PARENT_OR_HIERARCHY] = {"a parent, or a hierarchy in Hierarchies=",
-		"hierarchy other-profile not-own persistent-handle storage-root-key public-area",
+		"hierarchy other-profile not-own persistent-handle storage-root-key unknown-fact",
 		OWN_OBJECT, GRANT_USE_KEY | GRANT_STORAGE_ROOT_KEY | GRANT_HIERARCHIES},
 	[TPM_USE_HIERARCHY] = {"a hierarchy in Hierarchies=", "hierarchy", NULL, GRANT_HIERARCHIES},
 	[TPM_USE_SEQUENCE] = {"a sequence that was begun on this connection",
@@ -104,11 +104,11 @@ static const struct words uses[] = {
 		"entity other-profile not-own persistent-handle nv-index",
 		OWN_OBJECT ", " OWN_INDEX, GRANT_USE_KEY | GRANT_SECRETS},
 	[TPM_USE_TPM_KEY] = {"a parent, or TPM_RH_NULL",
-		"other-profile not-own persistent-handle storage-root-key public-area",
+		"other-profile not-own persistent-handle storage-root-key unknown-fact",
 		NO_KEY ", " OWN_OBJECT, GRANT_USE_KEY | GRANT_STORAGE_ROOT_KEY},
 	[TPM_USE_BIND] = {"a parent or another own object, or TPM_RH_NULL; no hierarchy, PCR or NV "
 			  "index",
-		"bind other-profile not-own persistent-handle storage-root-key public-area",
+		"bind other-profile not-own persistent-handle storage-root-key unknown-fact",
 		"nothing (TPM_RH_NULL), " OWN_OBJECT, GRANT_USE_KEY | GRANT_STORAGE_ROOT_KEY},
 	[TPM_USE_CONTEXT] = {"an own object or TPM session; sessions within their quota",
 		"not-own saved-session tpm-sessions", "an own object, an own TPM session", 0},
@@ -123,7 +123,7 @@ static const struct {
 } parameters[] = {
 	{TPM_CC_EVICT_CONTROL,
 		{"persistentHandle: from 0x81000100 to 0x8100FFFF for own keys, or in Evict=",
-			"persistent-handle persistent-range persistent-quota persistent-slots",
+			"persistent-range handle-taken persistent-quota persistent-slots",
 			"persistentHandle: one for own keys, from 0x81000100 to 0x8100FFFF",
 			GRANT_EVICT}},
 	{TPM_CC_HIERARCHY_CONTROL, {"enable: TPM_RH_OWNER or TPM_RH_ENDORSEMENT", "hierarchy",
@@ -131,12 +131,12 @@ static const struct {
 	{TPM_CC_NV_DEFINE_SPACE,
 		{"publicInfo: an index from 0x01800000 to 0x01BFFFFF with attributes, size and "
 		 "quota of an own one, or one in NvDefine=",
-			"nv-index nv-range nv-attributes nv-size nv-quota nv-exists",
+			"nv-attributes nv-range handle-taken nv-size nv-quota nv-writes",
 			"publicInfo: an own NV index, from 0x01800000 to 0x01BFFFFF, within quotas",
 			GRANT_NV_DEFINE}},
 	{TPM_CC_NV_DEFINE_SPACE_2,
 		{"publicInfo: an NV index of handle type 0x01, as for NV_DefineSpace",
-			"nv-index nv-range nv-attributes nv-size nv-quota nv-exists",
+			"nv-attributes nv-range handle-taken nv-size nv-quota nv-writes",
 			"publicInfo: an own NV index, from 0x01800000 to 0x01BFFFFF, within quotas",
 			GRANT_NV_DEFINE}},
 	{TPM_CC_SEQUENCE_COMPLETE,
@@ -163,10 +163,11 @@ static const struct {
 			"capability capability-session", NULL, GRANT_CAPABILITIES}},
 };
 
-/* Commands that wait for their user's turn, and those that wear NV storage out. */
+/* Commands that take long whatever their keys, and those that wear NV memory out beside writes. */
 static const char *const slow[] = {
-	"CreatePrimary", "Create", "CreateLoaded", "SelfTest", "RSA_Decrypt"};
-static const char *const wearing[] = {"NV_Increment", "NV_SetBits", "NV_Extend", "NV_Write"};
+	"CreatePrimary", "Create", "CreateLoaded", "SelfTest", "IncrementalSelfTest"};
+static const char *const wearing[] = {
+	"NV_DefineSpace", "NV_DefineSpace2", "NV_UndefineSpace", "EvictControl"};
 
 /* ---- lists ---------------------------------------------------------------------------------- */
 
@@ -360,6 +361,14 @@ static bool may_raise_counter(const struct tpm_command_info *info)
 	return false;
 }
 
+static bool has_use(const struct tpm_command_info *info, enum tpm_use use)
+{
+	for (unsigned i = 0; i < tpm_command_handle_count(info); i++)
+		if (info->handles[i].use == use)
+			return true;
+	return false;
+}
+
 static void add_accounts(
 	const struct policy *policy, const struct tpm_command_info *info, GPtrArray *conditions)
 {
@@ -372,8 +381,12 @@ static void add_accounts(
 	if (is_among(slow, G_N_ELEMENTS(slow), info->name))
 		g_ptr_array_add(conditions,
 			g_strdup("takes long: one at a time for each user, others wait"));
-	if (is_among(wearing, G_N_ELEMENTS(wearing), info->name))
-		g_ptr_array_add(conditions, g_strdup("within the NV writes of an hour"));
+	else if (has_use(info, TPM_USE_KEY) || has_use(info, TPM_USE_KEY_OR_NULL))
+		g_ptr_array_add(conditions,
+			g_strdup("takes long with an RSA key: one at a time for each user"));
+	if (is_among(wearing, G_N_ELEMENTS(wearing), info->name) || has_use(info, TPM_USE_NV_WRITE))
+		g_ptr_array_add(
+			conditions, g_strdup("what is own: within the NV writes of an hour"));
 	if (policy->flags & POLICY_ONCE && info->handles[0].role != TPM_ROLE_NONE &&
 		info->handles[0].kinds & hierarchies)
 		g_ptr_array_add(conditions,

@@ -36,6 +36,8 @@ static const struct {
 		"own"},
 	{"public-area", "the public area, on which the answer depends, could not be read",
 		"try again; if it stays so, the handle names nothing or the TPM does not answer"},
+	{"unknown-fact", "a fact on which the answer depends could not be learnt",
+		"try again; if it stays so, the handle names nothing or the TPM does not answer"},
 	{"bind", "a TPM session can be bound to an object only, and to none of another kind",
 		"start the session without bind, and authorize the hierarchy or NV index by "
 		"itself"},
@@ -84,7 +86,13 @@ static const struct {
 	{"da-limit", "the failure counter, or the caller's share of it, is at its limit",
 		"wait: each lockout interval takes one failure back; tpm2_getcap "
 		"properties-variable"},
-	{"da-recovery", "the TPM never takes failures back, so not one is risked",
+	{"lockout-near",
+		"the TPM's failure counter, which is everybody's, is at the limit for tpmgate",
+		"wait: each lockout interval takes one failure back; tpm2_getcap "
+		"properties-variable"},
+	{"own-failures", "the caller's own failures are at the limit for one user",
+		"wait: each lockout interval without a failure takes one back"},
+	{"da-recovery", "the TPM does not take failures back in time",
 		"set a recovery time as administrator: tpm2_dictionarylockout --recovery-time"},
 
 	/* NV */
@@ -102,6 +110,8 @@ static const struct {
 		"undefine an NV index that is not needed any more"},
 	{"nv-exists", "there is an NV index of this number, and it is not the caller's",
 		"choose another number, or have this index handed over: tpmgate adopt"},
+	{"handle-taken", "there is something at this handle already, perhaps another user's",
+		"choose another handle, or have this one handed over: tpmgate adopt"},
 	{"nv-writes", "the caller's NV writes for this hour are used up: they wear the TPM out",
 		"wait: they refill; keep what changes often in a file that a key protects"},
 

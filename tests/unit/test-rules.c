@@ -47,8 +47,8 @@ static unsigned check_line(const char *path, const char *line)
 }
 
 /*
- * Whether the names in LINE are rules: all of those in the filter, elsewhere those of a refusal
- * that is made or logged.
+ * Whether the names in LINE are rules: all of those in the filter and of what is owed to accounts,
+ * elsewhere those of a refusal that is made or logged.
  */
 static bool names_rules(const char *name, const char *line, const char *previous)
 {
@@ -56,7 +56,7 @@ static bool names_rules(const char *name, const char *line, const char *previous
 
 	if (line[0] == '#')
 		return false;
-	if (strncmp(name, "filter", 6) == 0)
+	if (strncmp(name, "filter", 6) == 0 || strcmp(name, "dues.c") == 0)
 		return true;
 	for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
 		if (strstr(line, marks[i]) ||
