@@ -111,7 +111,7 @@ static const struct words uses[] = {
 		"bind other-profile not-own persistent-handle storage-root-key unknown-fact",
 		"nothing (TPM_RH_NULL), " OWN_OBJECT, GRANT_USE_KEY | GRANT_STORAGE_ROOT_KEY},
 	[TPM_USE_CONTEXT] = {"an own object or TPM session; sessions within their quota",
-		"not-own saved-session tpm-sessions", "an own object, an own TPM session", 0},
+		"not-own tpm-sessions", "an own object, an own TPM session", 0},
 	[TPM_USE_EVICT] = {"an own object, an own persistent key, or a persistent one in Evict=",
 		"persistent-handle not-own", "an own object, an own persistent key", GRANT_EVICT},
 };
@@ -131,12 +131,12 @@ static const struct {
 	{TPM_CC_NV_DEFINE_SPACE,
 		{"publicInfo: an index from 0x01800000 to 0x01BFFFFF with attributes, size and "
 		 "quota of an own one, or one in NvDefine=",
-			"nv-attributes nv-range handle-taken nv-size nv-quota nv-writes",
+			"nv-attributes nv-range handle-taken nv-quota nv-writes",
 			"publicInfo: an own NV index, from 0x01800000 to 0x01BFFFFF, within quotas",
 			GRANT_NV_DEFINE}},
 	{TPM_CC_NV_DEFINE_SPACE_2,
 		{"publicInfo: an NV index of handle type 0x01, as for NV_DefineSpace",
-			"nv-attributes nv-range handle-taken nv-size nv-quota nv-writes",
+			"nv-attributes nv-range handle-taken nv-quota nv-writes",
 			"publicInfo: an own NV index, from 0x01800000 to 0x01BFFFFF, within quotas",
 			GRANT_NV_DEFINE}},
 	{TPM_CC_SEQUENCE_COMPLETE,
@@ -153,7 +153,7 @@ static const struct {
 	{TPM_CC_CONTEXT_LOAD,
 		{"context: an object's whose hierarchy is in Hierarchies=, or a TPM session's, "
 		 "which belongs to whoever holds it",
-			"context hierarchy saved-session tpm-sessions",
+			"context hierarchy tpm-sessions",
 			"context: a TPM session's, within the quota", GRANT_CONTEXTS}},
 	{TPM_CC_FLUSH_CONTEXT, {"flushHandle: an own object or TPM session", "not-own",
 				       "flushHandle: an own object, an own TPM session", 0}},

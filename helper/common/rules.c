@@ -34,8 +34,6 @@ static const struct {
 	{"storage-root-key", "what sits at the storage root key's handle is no storage key",
 		"have an administrator make a storage root key there, or use a primary of your "
 		"own"},
-	{"public-area", "the public area, on which the answer depends, could not be read",
-		"try again; if it stays so, the handle names nothing or the TPM does not answer"},
 	{"unknown-fact", "a fact on which the answer depends could not be learnt",
 		"try again; if it stays so, the handle names nothing or the TPM does not answer"},
 	{"bind", "a TPM session can be bound to an object only, and to none of another kind",
@@ -43,8 +41,6 @@ static const struct {
 		"itself"},
 	{"context", "the saved context is neither an object's nor a TPM session's",
 		"use a context that ContextSave has returned"},
-	{"saved-session", "the saved TPM session could not be accounted for",
-		"flush saved sessions that are not needed, and save this one again"},
 	{"tpm-sessions", "the caller has as many TPM sessions as one user may have",
 		"flush sessions that are not needed: tpm2_flushcontext --saved-session"},
 	{"sequence", "no hash, HMAC or signature sequence of this session",
