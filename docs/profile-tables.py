@@ -96,7 +96,8 @@ def table_uses():
 
 
 def table_parameters():
-    defines = dict(re.findall(r"#define (TPM_CC_\w+)\s+0x([0-9a-f]{8})u", read("helper/relay/tpm.h")))
+    header = read("helper/relay/tpm.h")
+    defines = dict(re.findall(r"#define (TPM_CC_\w+)\s+0x([0-9a-f]{8})u", header))
     names = {command["code"].lower(): command["name"] for command in commands()}
     entries = re.findall(r"\{(TPM_CC_\w+),\s*\{\s*" + TEXT + r",\s*" + TEXT,
                          read("helper/cli/explain.c"))
