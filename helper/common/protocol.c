@@ -6,13 +6,20 @@
 #include <string.h>
 #include <sys/random.h>
 
+/* Bytes of a packet of TYPE. */
+static size_t protocol_request_size(uint32_t type)
+{
+	return sizeof(struct protocol_request) +
+	       (type == PROTOCOL_ADOPT ? sizeof(struct protocol_adopt) : 0);
+}
+
 struct protocol_request protocol_request_new(enum protocol_type type)
 {
 	return (struct protocol_request){
 		.magic = PROTOCOL_MAGIC,
 		.version = PROTOCOL_VERSION,
 		.type = (uint16_t)type,
-		.length = sizeof(struct protocol_request),
+		.length = (uint32_t)protocol_request_size(type),
 	};
 }
 
@@ -85,7 +92,7 @@ enum protocol_status protocol_request_decode(const void *packet, size_t size,
 		*ret_problem = "the version is not spoken";
 		return PROTOCOL_BAD_VERSION;
 	}
-	if (size != sizeof request || request.length != sizeof request) {
+	if (size != protocol_request_size(request.type) || request.length != size) {
 		*ret_problem = "the packet has the wrong length";
 		return PROTOCOL_BAD_REQUEST;
 	}
@@ -99,6 +106,53 @@ enum protocol_status protocol_request_decode(const void *packet, size_t size,
 		return PROTOCOL_BAD_REQUEST;
 	}
 	*ret_request = request;
+	return PROTOCOL_OK;
+}
+
+enum protocol_kind protocol_handle_kind(uint32_t handle)
+{
+	/* TPM_HT_NV_INDEX and TPM_HT_PERSISTENT (Part 2, section 7.2); the upper half of the
+	 * persistent handles is the platform's */
+	if (handle >> 24 == 0x01)
+		return PROTOCOL_KIND_NV;
+	return handle >> 23 == 0x81000000u >> 23 ? PROTOCOL_KIND_PERSISTENT : PROTOCOL_KIND_NONE;
+}
+
+enum protocol_status protocol_adopt_decode(
+	const void *packet, size_t size, struct protocol_adopt *ret_adopt, const char **ret_problem)
+{
+	struct protocol_adopt adopt;
+
+	if (size != sizeof(struct protocol_request) + sizeof adopt) {
+		*ret_problem = "the packet has the wrong length";
+		return PROTOCOL_BAD_REQUEST;
+	}
+	memcpy(&adopt, (const uint8_t *)packet + sizeof(struct protocol_request), sizeof adopt);
+	if (adopt.uid == UINT32_MAX) {
+		*ret_problem = "the uid is nobody's";
+		return PROTOCOL_BAD_REQUEST;
+	}
+	if (adopt.kind == PROTOCOL_KIND_NONE || adopt.kind != protocol_handle_kind(adopt.handle)) {
+		*ret_problem = "the handle is none that can be adopted, or of another kind";
+		return PROTOCOL_BAD_REQUEST;
+	}
+	/* an NV index's size is a UINT16 (Part 2, section 13.5) */
+	if (adopt.reserved != 0 ||
+		adopt.nv_size > (adopt.kind == PROTOCOL_KIND_NV ? UINT16_MAX : 0u)) {
+		*ret_problem = "a field that this kind does not use is not zero";
+		return PROTOCOL_BAD_REQUEST;
+	}
+	if (adopt.size == 0 || adopt.size > sizeof adopt.data) {
+		*ret_problem = "the public area has an impossible size";
+		return PROTOCOL_BAD_REQUEST;
+	}
+	for (size_t i = adopt.size; i < sizeof adopt.data; i++) {
+		if (adopt.data[i] != 0) {
+			*ret_problem = "something follows the public area";
+			return PROTOCOL_BAD_REQUEST;
+		}
+	}
+	*ret_adopt = adopt;
 	return PROTOCOL_OK;
 }
 

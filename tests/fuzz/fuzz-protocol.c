@@ -14,6 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct protocol_request request;
+	struct protocol_adopt adopt;
 	struct protocol_reply reply;
 	struct protocol_nonce nonce;
 	struct account_message message;
@@ -25,6 +26,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (protocol_request_decode(data, size, &request, &problem) == PROTOCOL_OK &&
 		(strlen(request.profiles) >= sizeof request.profiles ||
 			strlen(request.device) >= sizeof request.device))
+		abort();
+	if (protocol_adopt_decode(data, size, &adopt, &problem) == PROTOCOL_OK &&
+		(adopt.size > sizeof adopt.data ||
+			adopt.kind != (uint32_t)protocol_handle_kind(adopt.handle) ||
+			memcmp(data + sizeof request, &adopt, sizeof adopt) != 0))
 		abort();
 	if (protocol_reply_decode(data, size, sizeof(struct protocol_device), &reply, &items) ==
 			0 &&
