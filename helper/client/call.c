@@ -18,8 +18,10 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 
@@ -298,8 +300,56 @@ static int call_check_session(
 	return 0;
 }
 
+/* The same for an event log: one file that can only be read. */
+static int call_check_file(
+	const struct call_packet *packet, const char *path, struct tpmgate_message *message)
+{
+	struct stat status;
+	int flags;
+
+	if (packet->fd_count != 1)
+		return call_fail(message, TPMGATE_E_PROTOCOL,
+			"the tpmgate broker at %s answered with %zu descriptors instead of one",
+			path, packet->fd_count);
+	flags = fcntl(packet->fd, F_GETFL);
+	if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY || fstat(packet->fd, &status) < 0 ||
+		!S_ISREG(status.st_mode))
+		return call_fail(message, TPMGATE_E_PROTOCOL,
+			"the tpmgate broker at %s answered with a descriptor of another kind",
+			path);
+	return 0;
+}
+
+/* Whether the descriptors of the reply to a request of TYPE are those that were asked for. */
+static int call_check_fds(const struct call_packet *packet, uint32_t type, const char *path,
+	struct tpmgate_message *message)
+{
+	if (type == PROTOCOL_OPEN)
+		return call_check_session(packet, path, message);
+	if (type == PROTOCOL_EVENTLOG)
+		return call_check_file(packet, path, message);
+	if (packet->fd_count > 0)
+		return call_fail(message, TPMGATE_E_PROTOCOL,
+			"the tpmgate broker at %s sent a descriptor that nobody asked for", path);
+	return 0;
+}
+
+static int call_send_question(
+	int fd, const struct call_question *question, struct deadline deadline)
+{
+	uint8_t packet[PROTOCOL_REQUEST_MAX];
+	size_t size = sizeof question->request;
+
+	memcpy(packet, &question->request, size);
+	if (question->request.type == PROTOCOL_ADOPT) {
+		memcpy(packet + size, &question->adopt, sizeof question->adopt);
+		size += sizeof question->adopt;
+	}
+	return call_send(fd, packet, size, deadline);
+}
+
 /* BYTES has room for the largest packet, stays the caller's, and has the reply's items. */
-static int call_run(const char *path, const struct protocol_request *request, size_t item_size,
+static int call_run(const char *path, const struct call_question *question,
 	struct deadline deadline, struct tpmgate_message *message, uint8_t *bytes,
 	struct call_reply *ret_reply)
 {
@@ -311,50 +361,45 @@ static int call_run(const char *path, const struct protocol_request *request, si
 	r = call_connect(path, deadline, message, &fd);
 	if (r < 0)
 		return r;
-	r = call_send(fd, request, sizeof *request, deadline);
+	r = call_send_question(fd, question, deadline);
 	if (r < 0)
 		return call_fail_wait(path, r, message);
 	r = call_exchange(fd, path, bytes, deadline, message, &packet);
 	if (r < 0)
 		return r;
 
-	CLEANUP_FD int session = packet.fd;
+	CLEANUP_FD int brought = packet.fd;
 
 	if (packet.fds_cut)
 		return call_fail(message, TPMGATE_E_FAILED,
-			"the session's descriptor could not be received: this process has too many "
-			"open files");
-	if (packet.cut || protocol_reply_decode(
-				  bytes, packet.size, item_size, &reply.header, &reply.items) < 0)
+			"the descriptor could not be received: this process has too many open "
+			"files");
+	if (packet.cut || protocol_reply_decode(bytes, packet.size, question->item_size,
+				  &reply.header, &reply.items) < 0)
 		return call_fail(message, TPMGATE_E_PROTOCOL,
 			"what answers at %s does not speak the tpmgate protocol", path);
 	if (reply.header.status != PROTOCOL_OK)
 		return call_fail_status(path, &reply.header, message);
-	if (reply.header.type != request->type)
+	if (reply.header.type != question->request.type)
 		return call_fail(message, TPMGATE_E_PROTOCOL,
 			"the tpmgate broker at %s answered another request than ours", path);
-	if (request->type == PROTOCOL_OPEN) {
-		r = call_check_session(&packet, path, message);
-		if (r < 0)
-			return r;
-	} else if (packet.fd_count > 0) {
-		return call_fail(message, TPMGATE_E_PROTOCOL,
-			"the tpmgate broker at %s sent a descriptor that nobody asked for", path);
-	}
-	reply.fd = TAKE_FD(session);
+	r = call_check_fds(&packet, question->request.type, path, message);
+	if (r < 0)
+		return r;
+	reply.fd = TAKE_FD(brought);
 	*ret_reply = reply;
 	return 0;
 }
 
-int call_broker(const char *path, const struct protocol_request *request, size_t item_size,
-	struct deadline deadline, struct tpmgate_message *message, struct call_reply *ret_reply)
+int call_broker(const char *path, const struct call_question *question, struct deadline deadline,
+	struct tpmgate_message *message, struct call_reply *ret_reply)
 {
 	uint8_t *bytes = malloc(PROTOCOL_REPLY_MAX);
 	int r;
 
 	if (!bytes)
 		return call_fail(message, TPMGATE_E_MEMORY, "out of memory");
-	r = call_run(path, request, item_size, deadline, message, bytes, ret_reply);
+	r = call_run(path, question, deadline, message, bytes, ret_reply);
 	if (r != 0) {
 		free(bytes);
 		return r;

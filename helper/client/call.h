@@ -13,15 +13,22 @@ struct call_reply {
 	struct protocol_reply header; /* status is PROTOCOL_OK */
 	const uint8_t *items;         /* header.item_count of header.item_size bytes, in `packet` */
 	uint8_t *packet;
-	int fd; /* the session; -1 for requests other than OPEN */
+	int fd; /* the session, or the file of EVENTLOG; -1 for all other requests */
+};
+
+/* What is asked. */
+struct call_question {
+	struct protocol_request request;
+	struct protocol_adopt adopt; /* sent with the request ADOPT only */
+	size_t item_size;            /* bytes that each item of the reply must have at least */
 };
 
 /*
- * Asks the broker at PATH. Items of the reply have at least ITEM_SIZE bytes each. Returns 0, and
- * the caller ends the reply with call_reply_done(); or an enum tpmgate_error, with MESSAGE set.
+ * Asks the broker at PATH. Returns 0, and the caller ends the reply with call_reply_done(); or an
+ * enum tpmgate_error, with MESSAGE set.
  */
-int call_broker(const char *path, const struct protocol_request *request, size_t item_size,
-	struct deadline deadline, struct tpmgate_message *message, struct call_reply *ret_reply);
+int call_broker(const char *path, const struct call_question *question, struct deadline deadline,
+	struct tpmgate_message *message, struct call_reply *ret_reply);
 void call_reply_done(struct call_reply *reply); /* accepts a zeroed one whose fd is -1 */
 
 /* Sets MESSAGE, where there is one, to the formatted and cleaned text, and returns ERROR. */

@@ -88,32 +88,45 @@ static int client_copy(const char *text, const char *what, char *field, size_t s
 	return 0;
 }
 
-static int client_call(const struct tpmgate_options *options, struct protocol_request *request,
-	size_t item_size, struct tpmgate_message *message, struct call_reply *ret_reply)
+/* Requests of other types leave the field empty. */
+static bool client_names_device(uint32_t type)
 {
-	int timeout = options && options->timeout_ms > 0 ? options->timeout_ms : -1;
-	const char *source;
+	return type == PROTOCOL_OPEN || type == PROTOCOL_ADOPT || type == PROTOCOL_EVENTLOG ||
+	       type == PROTOCOL_ACCOUNT;
+}
 
+int client_ask(const struct tpmgate_options *options, struct call_question *question,
+	struct tpmgate_message *message, struct call_reply *ret_reply)
+{
+	int r = client_check_options(options, message);
+	const char *source;
+	int timeout;
+
+	if (r < 0)
+		return r;
+	if (options && options->device && client_names_device(question->request.type))
+		r = client_copy(options->device, "the device's name", question->request.device,
+			sizeof question->request.device, message);
+	if (r < 0)
+		return r;
 	if (options && options->interactive)
-		request->flags |= PROTOCOL_INTERACTIVE;
-	return call_broker(client_socket(options, &source), request, item_size,
-		deadline_new(timeout), message, ret_reply);
+		question->request.flags |= PROTOCOL_INTERACTIVE;
+	timeout = options && options->timeout_ms > 0 ? options->timeout_ms : -1;
+	return call_broker(client_socket(options, &source), question, deadline_new(timeout),
+		message, ret_reply);
 }
 
 int tpmgate_open(const struct tpmgate_options *options, struct tpmgate_message *message)
 {
-	struct protocol_request request = protocol_request_new(PROTOCOL_OPEN);
+	struct call_question question = {.request = protocol_request_new(PROTOCOL_OPEN)};
 	struct call_reply reply = {.fd = -1};
 	int r = client_check_options(options, message);
 
 	if (r == 0)
-		r = client_copy(client_profiles(options), "the profile", request.profiles,
-			sizeof request.profiles, message);
-	if (r == 0 && options && options->device)
-		r = client_copy(options->device, "the device's name", request.device,
-			sizeof request.device, message);
+		r = client_copy(client_profiles(options), "the profile", question.request.profiles,
+			sizeof question.request.profiles, message);
 	if (r == 0)
-		r = client_call(options, &request, 0, message, &reply);
+		r = client_ask(options, &question, message, &reply);
 	if (r < 0)
 		return r;
 
@@ -127,17 +140,13 @@ int tpmgate_open(const struct tpmgate_options *options, struct tpmgate_message *
 static int client_list(const struct tpmgate_options *options, enum protocol_type type,
 	size_t item_size, struct tpmgate_message *message, struct call_reply *ret_reply)
 {
-	struct protocol_request request = protocol_request_new(type);
-	int r = client_check_options(options, message);
+	struct call_question question = {
+		.request = protocol_request_new(type), .item_size = item_size};
 
-	if (r < 0)
-		return r;
-	return client_call(options, &request, item_size, message, ret_reply);
+	return client_ask(options, &question, message, ret_reply);
 }
 
-/* Item INDEX of REPLY; those of a newer broker may be longer. */
-static void client_item(
-	const struct call_reply *reply, uint32_t index, void *ret_item, size_t item_size)
+void client_item(const struct call_reply *reply, uint32_t index, void *ret_item, size_t item_size)
 {
 	memcpy(ret_item, reply->items + (size_t)index * reply->header.item_size, item_size);
 }
@@ -244,14 +253,28 @@ int tpmgate_sessions(const struct tpmgate_options *options,
 int tpmgate_revoke(
 	const struct tpmgate_options *options, uint64_t session, struct tpmgate_message *message)
 {
-	struct protocol_request request = protocol_request_new(PROTOCOL_REVOKE);
+	struct call_question question = {.request = protocol_request_new(PROTOCOL_REVOKE)};
 	struct call_reply reply = {.fd = -1};
-	int r = client_check_options(options, message);
+	int r;
 
-	request.session = session;
-	if (r == 0)
-		r = client_call(options, &request, 0, message, &reply);
+	question.request.session = session;
+	r = client_ask(options, &question, message, &reply);
 	if (r == 0)
 		call_reply_done(&reply);
 	return r;
+}
+
+int tpmgate_eventlog(const struct tpmgate_options *options, struct tpmgate_message *message)
+{
+	struct call_question question = {.request = protocol_request_new(PROTOCOL_EVENTLOG)};
+	struct call_reply reply = {.fd = -1};
+	int r = client_ask(options, &question, message, &reply);
+
+	if (r < 0)
+		return r;
+
+	int fd = TAKE_FD(reply.fd);
+
+	call_reply_done(&reply);
+	return fd;
 }

@@ -2,6 +2,7 @@
 /*
  * What our own clients know beyond tpmgate.h.
  */
+#include "client/call.h"
 #include "client/tpmgate.h"
 
 /*
@@ -9,6 +10,17 @@
  * "given" (the options), "environment" or "default".
  */
 const char *client_socket(const struct tpmgate_options *options, const char **ret_source);
+
+/*
+ * Asks QUESTION, whose flags and device are filled in from OPTIONS. Returns as call_broker(), or
+ * TPMGATE_E_ARGUMENT for options that are not valid.
+ */
+int client_ask(const struct tpmgate_options *options, struct call_question *question,
+	struct tpmgate_message *message, struct call_reply *ret_reply);
+
+/* Item INDEX of REPLY, of which ITEM_SIZE bytes are known; those of a newer broker may be longer.
+ */
+void client_item(const struct call_reply *reply, uint32_t index, void *ret_item, size_t item_size);
 
 /* The profiles that a session with OPTIONS would ask for. */
 const char *client_profiles(const struct tpmgate_options *options);

@@ -38,8 +38,8 @@ struct tpmgate_options {
 	/* tpmgate_open: one profile, or several joined by '+', at most 127 bytes. Default:
 	 * $TPMGATE_PROFILES (with the same exception), then "keys". */
 	const char *profiles;
-	/* tpmgate_open: a device name that tpmgate_devices() gives, at most 63 bytes. Default: the
-	 * broker's first TPM. */
+	/* tpmgate_open, tpmgate_eventlog: a device name that tpmgate_devices() gives, at most 63
+	 * bytes. Default: the broker's first TPM. */
 	const char *device;
 	/* Not 0: a password prompt may be shown to the user. It may take minutes. */
 	int interactive;
@@ -146,6 +146,14 @@ int tpmgate_sessions(const struct tpmgate_options *options,
  */
 int tpmgate_revoke(
 	const struct tpmgate_options *options, uint64_t session, struct tpmgate_message *message);
+
+/*
+ * Opens the event log in which the firmware has written what it measured into the PCRs, for whom
+ * the profile "attest" is; of the options `profiles` is not used. Returns a descriptor of a file
+ * that can be read, at its beginning, and is closed on exec; or one of enum tpmgate_error:
+ * TPMGATE_E_FAILED where the TPM has no such log, as software TPMs.
+ */
+int tpmgate_eventlog(const struct tpmgate_options *options, struct tpmgate_message *message);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

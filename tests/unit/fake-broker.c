@@ -86,11 +86,21 @@ static void send_reply(struct fake_broker *broker, int fd)
 	MUST(sent == (ssize_t)broker->reply_size || errno == EPIPE || errno == ECONNRESET);
 }
 
+static void receive_request(struct fake_broker *broker, int fd)
+{
+	struct iovec parts[] = {
+		{.iov_base = &broker->request, .iov_len = sizeof broker->request},
+		{.iov_base = &broker->adopt, .iov_len = sizeof broker->adopt},
+	};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+
+	broker->request_size = recvmsg(fd, &message, MSG_TRUNC);
+}
+
 static void serve(struct fake_broker *broker, int fd)
 {
 	if (!broker->skip_request)
-		broker->request_size =
-			recv(fd, &broker->request, sizeof broker->request, MSG_TRUNC);
+		receive_request(broker, fd);
 	else if (!broker->at_once)
 		wait_for(fd, POLLIN);
 	for (unsigned i = 0; i < broker->nonces; i++)
@@ -179,6 +189,24 @@ int fake_broker_session(struct fake_broker *broker, int type)
 	fake_broker_reply(broker, PROTOCOL_OPEN, PROTOCOL_OK, "");
 	broker->fds[broker->fd_count++] = pair[0];
 	return pair[1];
+}
+
+void fake_broker_file(struct fake_broker *broker, const char *text, int flags)
+{
+	char path[sizeof broker->directory + 8];
+	int fd;
+
+	MUST(broker->fd_count < FAKE_BROKER_FDS);
+	snprintf(path, sizeof path, "%s/file", broker->directory);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	MUST(fd >= 0);
+	MUST(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+	fd = open(path, flags | O_CLOEXEC);
+	MUST(fd >= 0);
+	unlink(path);
+	fake_broker_reply(broker, PROTOCOL_EVENTLOG, PROTOCOL_OK, "");
+	broker->fds[broker->fd_count++] = fd;
 }
 
 size_t fake_broker_count_fds(void)

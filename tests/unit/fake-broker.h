@@ -34,6 +34,7 @@ struct fake_broker {
 
 	/* what happened in the last connection */
 	struct protocol_request request;
+	struct protocol_adopt adopt; /* what followed it, if anything */
 	ssize_t request_size;
 	unsigned nonces_returned; /* unchanged */
 	unsigned served;
@@ -52,6 +53,9 @@ void fake_broker_item(struct fake_broker *broker, const void *item, size_t size,
 
 /* An OK reply to OPEN with the end of a socket pair of TYPE. Returns the other end. */
 int fake_broker_session(struct fake_broker *broker, int type);
+
+/* An OK reply to EVENTLOG with a file of TEXT, open as FLAGS (for open()) say. */
+void fake_broker_file(struct fake_broker *broker, const char *text, int flags);
 
 /* How many descriptors this process has open. */
 size_t fake_broker_count_fds(void);

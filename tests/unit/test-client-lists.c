@@ -1,8 +1,9 @@
 /*
- * libtpmgate's options, lists and revocation, and its use from many threads.
+ * libtpmgate's options, lists, revocation and event logs, and its use from many threads.
  */
 #include "client-scene.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -266,6 +267,68 @@ static void test_revoke_names_the_session(void **state)
 	assert_string_equal(message.text, "no session 5");
 }
 
+/* ---- event logs -------------------------------------------------------------------------------
+ */
+
+static int eventlog_once(void)
+{
+	broker.served = 0;
+	fake_broker_start(&broker);
+
+	int r = tpmgate_eventlog(&options, &message);
+
+	fake_broker_join(&broker);
+	assert_int_equal(broker.request.type, PROTOCOL_EVENTLOG);
+	assert_int_equal(broker.request_size, sizeof broker.request);
+	return r;
+}
+
+static void test_eventlog_is_a_file(void **state)
+{
+	char text[8] = "";
+	int fd;
+
+	(void)state;
+	fake_broker_file(&broker, "events", O_RDONLY);
+	options.device = "tpmrm1";
+	options.profiles = "owner"; /* is not asked for */
+	fd = eventlog_once();
+	assert_true(fd >= 0);
+	assert_string_equal(broker.request.device, "tpmrm1");
+	assert_string_equal(broker.request.profiles, "");
+	assert_int_equal(read(fd, text, sizeof text), 6);
+	assert_string_equal(text, "events");
+	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	close(fd);
+}
+
+static void test_eventlog_of_another_kind_is_an_error(void **state)
+{
+	int peer;
+
+	(void)state;
+	fake_broker_file(&broker, "events", O_RDWR);
+	assert_int_equal(eventlog_once(), TPMGATE_E_PROTOCOL);
+	assert_message("another kind");
+	peer = fake_broker_session(&broker, SOCK_STREAM); /* a session instead */
+	fake_broker_reply(&broker, PROTOCOL_EVENTLOG, PROTOCOL_OK, "");
+	assert_int_equal(eventlog_once(), TPMGATE_E_PROTOCOL);
+	close(peer);
+	fake_broker_reply(&broker, PROTOCOL_EVENTLOG, PROTOCOL_OK, ""); /* none */
+	assert_int_equal(eventlog_once(), TPMGATE_E_PROTOCOL);
+	fake_broker_reply(&broker, PROTOCOL_EVENTLOG, PROTOCOL_FAILED, "no event log here");
+	assert_int_equal(eventlog_once(), TPMGATE_E_FAILED);
+	assert_string_equal(message.text, "no event log here");
+}
+
+static void test_file_instead_of_a_session_is_an_error(void **state)
+{
+	(void)state;
+	fake_broker_file(&broker, "events", O_RDONLY);
+	fake_broker_reply(&broker, PROTOCOL_OPEN, PROTOCOL_OK, "");
+	assert_int_equal(open_once(), TPMGATE_E_PROTOCOL);
+}
+
 /* ---- threads ----------------------------------------------------------------------------------
  */
 
@@ -320,6 +383,9 @@ int main(void)
 		TEST(test_devices_are_listed),
 		TEST(test_sessions_are_listed),
 		TEST(test_revoke_names_the_session),
+		TEST(test_eventlog_is_a_file),
+		TEST(test_eventlog_of_another_kind_is_an_error),
+		TEST(test_file_instead_of_a_session_is_an_error),
 		TEST(test_threads_do_not_disturb_each_other),
 	};
 
