@@ -227,7 +227,7 @@ size_t filter_scene_write(const struct policy *policy, const struct tpm_command_
 	writer_u16(&writer, authorizations > 0 ? TPM_ST_SESSIONS : TPM_ST_NO_SESSIONS);
 	writer_u32(&writer, 0); /* size, below */
 	writer_u32(&writer, info->code);
-	for (unsigned i = 0; i < tpm_command_handle_count(info); i++)
+	for (unsigned i = 0; i < TPM_HANDLES_MAX && i < tpm_command_handle_count(info); i++)
 		writer_u32(&writer, handles[i]);
 	if (authorizations > 0)
 		writer_u32(&writer, 9 * authorizations);
