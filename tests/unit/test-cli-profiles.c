@@ -303,15 +303,15 @@ static void test_explain_prints_json(void **state)
 
 static void test_explain_with_faulty_profiles(void **state)
 {
-	g_autofree char *good = scene_write("a/mine.profile", BODY, 0644);
-	g_autofree char *hidden = scene_write("b/mine.profile", "broken", 0644);
-	g_autofree char *bad = scene_write("b/bad.profile", "broken", 0644);
 	g_autofree char *first = scene_path("a");
 	g_autofree char *second = scene_path("b");
 	g_autofree char *line = g_strdup_printf(
 		"profiles --explain Sign --profiles-dir %s --profiles-dir %s", first, second);
 
 	(void)state;
+	g_free(scene_write("a/mine.profile", BODY, 0644));
+	g_free(scene_write("b/mine.profile", "broken", 0644)); /* hidden */
+	g_free(scene_write("b/bad.profile", "broken", 0644));
 	assert_int_equal(run(line), 0);
 	assert_has(cli.out_text, "Allowed by\n  mine       keyHandle");
 	assert_has(cli.out_text, "Refused by\n  bad        faulty: ");
