@@ -51,7 +51,8 @@ class Install(TestCase):
             "tpmgate.1", "libtpmgate.3", "tpmgate.conf.5", "tpmgate-profile.5", "libtss2-tcti-tpmgate.7",
             "tpmgate-broker.8", "tpmgate-rm.8")}
         files |= {f"{documents}/{name}" for name in (
-            "README.md", "NEWS.md", "SECURITY.md", "architecture.md", "protocol.md", "hacking.md",
+            "README.md", "NEWS.md", "SECURITY.md", "architecture.md", "clients.md", "hacking.md",
+            "profiles.md", "protocol.md",
             "examples/49-tpmgate-no-ssh.rules", "examples/50-tpmgate-group.rules",
             "examples/50-tpmgate-service.rules")}
         return files
