@@ -108,8 +108,8 @@ void channel_tell_session(struct channel *channel, enum account_type type, uint3
 
 /*
  * Waits until FD, the client's or the TPM's, is ready for EVENTS, or TIMEOUT_MS (-1: never) is
- * over. Returns what it is ready for; 0 at the timeout, or when the broker has released the
- * channel.
+ * over. Returns what it is ready for; 0 at the timeout, or when the broker had something to say:
+ * it may have released the channel.
  */
 static short channel_wait(struct channel *channel, int fd, short events, int timeout_ms)
 {
@@ -340,17 +340,19 @@ static int tpm_read(struct channel *channel, uint8_t *response, size_t *have)
  */
 static int tpm_await(struct channel *channel, uint8_t *response, size_t *ret_size)
 {
+	uint64_t end = channel_now() + TPM_TIMEOUT_MS * UINT64_C(1000000);
 	size_t have = 0;
 	int r = 0;
 
 	while (r == 0) {
-		short ready = channel_wait(channel, channel->tpm, POLLIN, TPM_TIMEOUT_MS);
+		short ready = channel_wait(channel, channel->tpm, POLLIN, left_ms(end));
 
 		if (channel->tpm < 0)
 			return -ECANCELED; /* revoked meanwhile */
-		if (!ready)
+		if (ready)
+			r = tpm_read(channel, response, &have);
+		else if (left_ms(end) == 0)
 			return -ETIME;
-		r = tpm_read(channel, response, &have);
 	}
 	if (r < 0)
 		return r;

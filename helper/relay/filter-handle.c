@@ -231,7 +231,7 @@ struct filter_verdict filter_handle(const struct filter_question *q, unsigned i)
 	case TPM_USE_HIERARCHY:
 		return check_hierarchy(q, handle);
 	case TPM_USE_SEQUENCE:
-		return allow_if(handle >> 24 == TPM_HT_TRANSIENT, "sequence");
+		return handle >> 24 == TPM_HT_TRANSIENT ? check_key(q, handle) : deny("sequence");
 	case TPM_USE_OWNER:
 		return allow_if(handle == TPM_RH_OWNER, "hierarchy");
 	case TPM_USE_ENDORSEMENT:

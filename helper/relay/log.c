@@ -58,15 +58,18 @@ static bool write_line(const char *line, size_t size)
 	return write(STDERR_FILENO, line, size) > 0;
 }
 
-/* FIELDS are further journal fields, each ended by a newline. */
-static void log_line(const char *text, const char *fields)
+/*
+ * FIELDS are further journal fields, each ended by a newline. What a client can cause at will is
+ * limited.
+ */
+static void log_line(const char *text, const char *fields, bool limited)
 {
 	const struct policy_image *image = log_state.image;
 	char line[LOG_LINE_MAX];
 	char dropped[64] = "";
 	int size;
 
-	if (!image || !take_token()) {
+	if (!image || (limited && !take_token())) {
 		log_state.dropped++;
 		return;
 	}
@@ -98,10 +101,10 @@ void log_refusal(const char *command, const char *rule, uint32_t code)
 	snprintf(text, sizeof text, "refused %s by rule %s with 0x%08x", command, rule, code);
 	snprintf(fields, sizeof fields,
 		"TPMGATE_COMMAND=%s\nTPMGATE_RULE=%s\nTPMGATE_CODE=0x%08x\n", command, rule, code);
-	log_line(text, fields);
+	log_line(text, fields, true);
 }
 
 void log_event(const char *text)
 {
-	log_line(text, "");
+	log_line(text, "", false);
 }

@@ -49,7 +49,8 @@ class Shared(TestCase):
         self.tap = self.start(Tap, self.swtpm)
         # Clients that start at the same moment, as programs of one user seldom do.
         self.broker = self.start(Broker, "rm:unix:" + self.tap.socket, arguments=["--no-polkit"],
-                                 config="[Broker]\nMaxUndecidedPerUser=16\n")
+                                 config="[Broker]\nMaxUndecidedPerUser=16\n"
+                                        "[Account]\nTpmSessionsPerUser=64\nTpmSessions=64\n")
 
     def nothing_is_left(self):
         """Neither objects nor sessions, loaded or saved, while the resource manager goes on."""
