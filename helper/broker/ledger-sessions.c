@@ -51,38 +51,65 @@ static void reservation_end(struct ledger_party *party)
 	party->reserved_handle = 0;
 }
 
-/* How many USER has, those left out that are about to be flushed. */
-static uint32_t session_count(const struct ledger_user *user)
+/* A saved one that is about to be flushed has no room of its own any more. */
+static bool session_is_ending(const struct ledger_tpm_session *session)
 {
+	return !session->party && session->order != LEDGER_ORDER_NONE;
+}
+
+/* The oldest that USER has saved and nobody is to flush; and how many of those there are. */
+static struct ledger_tpm_session *session_oldest(
+	const struct ledger_user *user, uint32_t *ret_count)
+{
+	struct ledger_tpm_session *oldest = NULL;
 	struct ledger_tpm_session *session;
 	uint32_t count = 0;
 	GHashTableIter iter;
 
 	g_hash_table_iter_init(&iter, user->tpm->tpm_sessions);
-	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&session))
-		count += session->user == user && session->order == LEDGER_ORDER_NONE;
-	return count;
+	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&session)) {
+		if (session->user != user || session->party || session_is_ending(session))
+			continue;
+		count++;
+		if (!oldest || session->serial < oldest->serial)
+			oldest = session;
+	}
+	*ret_count = count;
+	return oldest;
 }
 
-/* Orders PARTY to flush the oldest that its uid has saved. False where there is none. */
-static bool session_replace_oldest(struct ledger_party *party)
+/* By how many one more of USER would be too many, those left out that are ending. */
+static uint32_t session_excess(const struct ledger_user *user)
 {
-	struct ledger_tpm *tpm = party->user->tpm;
-	struct ledger_tpm_session *oldest = NULL;
+	uint32_t limit = user->tpm->ledger->config->tpm_sessions_per_user;
+	uint32_t count = user->tpm_sessions_reserved + 1;
 	struct ledger_tpm_session *session;
 	GHashTableIter iter;
 
-	g_hash_table_iter_init(&iter, tpm->tpm_sessions);
+	g_hash_table_iter_init(&iter, user->tpm->tpm_sessions);
 	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&session))
-		if (session->user == party->user && !session->party &&
-			session->order == LEDGER_ORDER_NONE &&
-			(!oldest || session->serial < oldest->serial))
-			oldest = session;
-	if (!oldest)
+		count += session->user == user && !session_is_ending(session);
+	return count > limit ? count - limit : 0;
+}
+
+/*
+ * Makes room for one more of PARTY's uid: orders PARTY to flush the oldest that are saved. There
+ * may be more than one too many, where a party left without having done so.
+ */
+static bool session_make_room(struct ledger_party *party)
+{
+	uint32_t saved;
+	struct ledger_tpm_session *oldest = session_oldest(party->user, &saved);
+	uint32_t excess = session_excess(party->user);
+
+	if (excess > saved)
 		return false;
-	oldest->order = LEDGER_ORDER_DUE;
-	oldest->ordered = party;
-	ledger_schedule(tpm->ledger);
+	for (; excess > 0; excess--) {
+		oldest->order = LEDGER_ORDER_DUE;
+		oldest->ordered = party;
+		ledger_schedule(party->user->tpm->ledger);
+		oldest = session_oldest(party->user, &saved);
+	}
 	return true;
 }
 
@@ -90,22 +117,20 @@ enum account_answer ledger_begin_session(struct ledger_party *party, uint32_t ha
 {
 	struct ledger_user *user = party->user;
 	struct ledger_tpm *tpm = user->tpm;
-	const struct config *config = tpm->ledger->config;
 	const struct ledger_tpm_session *session = handle != 0 ? session_find(tpm, handle) : NULL;
+	bool own = session && session->user == user;
 
 	reservation_end(party);
 	party->begun_before = party->unsettled;
 	if (session && session->order == LEDGER_ORDER_DOING)
 		return ACCOUNT_LIMIT; /* it is being flushed */
-	if (session && session->user == user) {
+	if (own && !session_is_ending(session)) {
 		party->reserved = LEDGER_RESERVED_SAVED;
 	} else {
-		if (g_hash_table_size(tpm->tpm_sessions) + tpm->tpm_sessions_reserved >=
-			config->tpm_sessions)
+		if (!own && g_hash_table_size(tpm->tpm_sessions) + tpm->tpm_sessions_reserved >=
+				    tpm->ledger->config->tpm_sessions)
 			return ACCOUNT_LIMIT;
-		if (session_count(user) + user->tpm_sessions_reserved >=
-				config->tpm_sessions_per_user &&
-			!session_replace_oldest(party))
+		if (!session_make_room(party))
 			return ACCOUNT_LIMIT;
 		party->reserved = LEDGER_RESERVED_ROOM;
 		user->tpm_sessions_reserved++;

@@ -3,7 +3,7 @@
  * it counts, knows of every TPM session whose it is, and nothing of queues. What is granted is
  * compared with what may be. A run is repeated by its seed: TPMGATE_TEST_SEED.
  */
-#include "ledger-scene.h"
+#include "ledger-model.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,174 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#define STEPS       20000
-#define DEVICES     2
-#define UIDS        4
-#define PARTIES     12
-#define HANDLES     24
-#define INTERVAL    100
-#define INTERVAL_MS 100000
-#define SMALL       255 /* the gap of contexts */
-
-static const char *const devices[DEVICES] = {TPM, OTHER};
-
-struct model_party {
-	struct actor *actor; /* NULL: the slot is free */
-	unsigned device;
-	unsigned uid;
-	bool unsettled;
-	unsigned held;
-	unsigned waits;
-	unsigned others[UIDS]; /* tokens that each uid got while this one waits for it */
-	bool reserved;
-	bool room; /* it was one of room, not of a saved session */
-	uint32_t handle;
-};
-
-struct model_session {
-	bool there;
-	unsigned uid;
-	struct model_party *party; /* NULL: saved */
-	uint64_t saved_at;
-	unsigned saved_as; /* the how manieth that was saved */
-	bool ordered;
-	struct model_party *orderer;
-};
-
-/* Of one uid on one TPM. */
-struct model_user {
-	unsigned charge;
-	int64_t failed_at; /* ms; or when one fell off */
-	double nv;         /* writes to be refilled */
-	int64_t nv_at;
-};
-
-struct model {
-	uint64_t random;
-	int64_t now;
-	struct model_party parties[PARTIES];
-	struct model_user users[DEVICES][UIDS];
-	struct model_session sessions[DEVICES][HANDLES];
-	unsigned saved;
-	uint64_t saves[DEVICES];
-	unsigned granted;
-};
-
-static struct model model;
-
-static unsigned pick(unsigned count)
-{
-	/* Knuth's MMIX generator: the same on every machine */
-	model.random = model.random * 6364136223846793005u + 1442695040888963407u;
-	return (unsigned)(model.random >> 33) % count;
-}
-
-static struct model_user *user_of(const struct model_party *party)
-{
-	return &model.users[party->device][party->uid];
-}
-
-static struct model_party *party_of(const struct actor *actor)
-{
-	for (unsigned i = 0; i < PARTIES; i++)
-		if (model.parties[i].actor == actor)
-			return &model.parties[i];
-	fail_msg("called back, but it has left");
-	return NULL;
-}
-
-/* ---- what the model knows ---- */
-
-static void pass(int64_t milliseconds)
-{
-	scene_pass_ms(milliseconds);
-	model.now += milliseconds;
-	for (unsigned i = 0; i < DEVICES * UIDS; i++) {
-		struct model_user *user = &model.users[i / UIDS][i % UIDS];
-
-		while (user->charge > 0 && model.now - user->failed_at >= INTERVAL_MS) {
-			user->charge--;
-			user->failed_at += INTERVAL_MS;
-		}
-	}
-}
-
-static void fails(struct model_party *party)
-{
-	user_of(party)->charge++;
-	user_of(party)->failed_at = model.now;
-}
-
-static unsigned holders(unsigned device, unsigned uid, enum account_held what)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < PARTIES; i++) {
-		const struct model_party *party = &model.parties[i];
-
-		if (party->actor && party->device == device &&
-			(what == ACCOUNT_HELD_DA || party->uid == uid) && (party->held & what))
-			count++;
-	}
-	return count;
-}
-
-static bool is_settled(unsigned device)
-{
-	for (unsigned i = 0; i < PARTIES; i++)
-		if (model.parties[i].actor && model.parties[i].device == device &&
-			model.parties[i].unsettled)
-			return false;
-	return true;
-}
-
-static unsigned sessions_of(unsigned device, unsigned uid)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < HANDLES; i++)
-		count += model.sessions[device][i].there &&
-			 (uid == UIDS || model.sessions[device][i].uid == uid);
-	return count;
-}
-
-/* Those of UID that are not about to be flushed. */
-static unsigned kept_of(unsigned device, unsigned uid)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < HANDLES; i++)
-		count += model.sessions[device][i].there && !model.sessions[device][i].ordered &&
-			 model.sessions[device][i].uid == uid;
-	return count;
-}
-
-static struct model_session *oldest_saved(unsigned device, unsigned uid)
-{
-	struct model_session *oldest = NULL;
-
-	for (unsigned i = 0; i < HANDLES; i++) {
-		struct model_session *session = &model.sessions[device][i];
-
-		if (session->there && session->uid == uid && !session->party && !session->ordered &&
-			(!oldest || session->saved_as < oldest->saved_as))
-			oldest = session;
-	}
-	return oldest;
-}
-
-static unsigned reserved_of(unsigned device, unsigned uid)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < PARTIES; i++) {
-		const struct model_party *party = &model.parties[i];
-
-		count += party->actor && party->device == device && party->reserved &&
-			 party->room && (uid == UIDS || party->uid == uid);
-	}
-	return count;
-}
+#define STEPS 20000
 
 /* ---- callbacks ---- */
 
@@ -195,19 +28,19 @@ static void is_served(const struct model_party *party)
 
 static void on_granted(struct actor *actor, enum account_held what)
 {
-	struct model_party *party = party_of(actor);
+	struct model_party *party = model_party_of(actor);
 
 	assert_true(party->waits & what);
-	assert_true(is_settled(party->device));
-	assert_int_equal(holders(party->device, party->uid, what), 0);
+	assert_true(model_is_settled(party->device));
+	assert_int_equal(model_holders(party->device, party->uid, what), 0);
 	party->waits &= ~(unsigned)what;
 	party->held |= what;
 	model.granted++;
 	if (what != ACCOUNT_HELD_DA)
 		return;
-	assert_int_equal(actor->charge, user_of(party)->charge);
+	assert_int_equal(actor->charge, model_user(party)->charge);
 	if (actor->charge > 0)
-		assert_int_equal(actor->age, (model.now - user_of(party)->failed_at) / 1000);
+		assert_int_equal(actor->age, (model.now - model_user(party)->failed_at) / 1000);
 	for (unsigned i = 0; i < PARTIES; i++) {
 		struct model_party *other = &model.parties[i];
 
@@ -222,16 +55,20 @@ static void on_granted(struct actor *actor, enum account_held what)
 
 static void on_flush(struct actor *actor, uint32_t handle)
 {
-	struct model_party *party = party_of(actor);
+	struct model_party *party = model_party_of(actor);
 	struct model_session *session = &model.sessions[party->device][handle & 0xffffff];
 
 	assert_true(session->there);
 	assert_true(session->ordered);
 	assert_ptr_equal(session->party ? session->party : session->orderer, party);
-	if (pick(2) == 0)
+	if (model_pick(2) == 0) {
+		assert_int_equal(ledger_flush_session(actor->party, handle),
+			session->party ? ACCOUNT_NO : ACCOUNT_YES);
+		session->flushing = !session->party;
 		return; /* it takes its time */
+	}
 	session->there = false;
-	ledger_gone_session(actor->party, handle ^ (pick(2) << 24));
+	ledger_gone_session(actor->party, handle ^ (model_pick(2) << 24));
 }
 
 /* ---- steps ---- */
@@ -239,11 +76,12 @@ static void on_flush(struct actor *actor, uint32_t handle)
 static void join(struct model_party *party)
 {
 	*party = (struct model_party){
-		.device = pick(DEVICES),
-		.uid = pick(UIDS),
-		.unsettled = pick(12) == 0,
+		.device = model_pick(DEVICES),
+		.uid = model_pick(UIDS),
+		.unsettled = model_pick(12) == 0,
 	};
-	party->actor = actor_join_as(devices[party->device], ALICE + party->uid, party->unsettled);
+	party->actor =
+		actor_join_as(model_devices[party->device], ALICE + party->uid, party->unsettled);
 	party->actor->on_granted = on_granted;
 	party->actor->on_flush = on_flush;
 }
@@ -251,14 +89,14 @@ static void join(struct model_party *party)
 static void leave(struct model_party *party)
 {
 	if (party->held & ACCOUNT_HELD_DA)
-		fails(party);
+		model_fails(party);
 	for (unsigned i = 0; i < HANDLES; i++) {
 		struct model_session *session = &model.sessions[party->device][i];
 
 		if (session->party == party)
 			*session = (struct model_session){0};
 		else if (session->there && session->orderer == party)
-			session->ordered = false;
+			session->ordered = session->flushing = false;
 	}
 	actor_leave(party->actor);
 	*party = (struct model_party){0};
@@ -266,7 +104,7 @@ static void leave(struct model_party *party)
 
 static void begin(struct model_party *party)
 {
-	enum account_held what = pick(2) ? ACCOUNT_HELD_DA : ACCOUNT_HELD_TURN;
+	enum account_held what = model_pick(2) ? ACCOUNT_HELD_DA : ACCOUNT_HELD_TURN;
 	bool may = !((party->held | party->waits) & what);
 
 	assert_int_equal(ledger_begin(party->actor->party, what), may);
@@ -277,15 +115,23 @@ static void begin(struct model_party *party)
 		memset(party->others, 0, sizeof party->others);
 }
 
+static void withdraw(struct model_party *party)
+{
+	enum account_held what = model_pick(2) ? ACCOUNT_HELD_DA : ACCOUNT_HELD_TURN;
+
+	assert_int_equal(ledger_withdraw(party->actor->party, what), (party->waits & what) != 0);
+	party->waits &= ~(unsigned)what;
+}
+
 static void end_da(struct model_party *party)
 {
 	struct ledger_lockout lockout = {.counter = 0, .maximum = 32, .interval = INTERVAL};
-	bool failed = pick(3) == 0;
+	bool failed = model_pick(3) == 0;
 	bool taken = ledger_end_da(party->actor->party, failed, &lockout);
 
 	assert_int_equal(taken, (party->held & ACCOUNT_HELD_DA) || party->unsettled);
 	if (taken && failed)
-		fails(party);
+		model_fails(party);
 	party->held &= ~(unsigned)ACCOUNT_HELD_DA;
 }
 
@@ -298,12 +144,12 @@ static void end_turn(struct model_party *party)
 
 static void settle(struct model_party *party)
 {
-	unsigned held = pick(4);
+	unsigned held = model_pick(4);
 
 	/* one that tells the truth holds nothing that another has */
-	if (holders(party->device, party->uid, ACCOUNT_HELD_DA) > 0)
+	if (model_holders(party->device, party->uid, ACCOUNT_HELD_DA) > 0)
 		held &= ~(unsigned)ACCOUNT_HELD_DA;
-	if (holders(party->device, party->uid, ACCOUNT_HELD_TURN) > 0)
+	if (model_holders(party->device, party->uid, ACCOUNT_HELD_TURN) > 0)
 		held &= ~(unsigned)ACCOUNT_HELD_TURN;
 	assert_int_equal(ledger_settle(party->actor->party, held), party->unsettled);
 	if (!party->unsettled)
@@ -315,56 +161,59 @@ static void settle(struct model_party *party)
 	party->waits &= ~held;
 }
 
-/* Whether PARTY may have one more; it may have to flush one that its uid saved. */
-static bool has_room(struct model_party *party)
-{
-	struct model_session *oldest = oldest_saved(party->device, party->uid);
-
-	if (sessions_of(party->device, UIDS) + reserved_of(party->device, UIDS) >=
-		config.tpm_sessions)
-		return false;
-	if (kept_of(party->device, party->uid) + reserved_of(party->device, party->uid) <
-		config.tpm_sessions_per_user)
-		return true;
-	if (!oldest)
-		return false;
-	oldest->ordered = true;
-	oldest->orderer = party;
-	return true;
-}
-
 static void begin_session(struct model_party *party)
 {
-	uint32_t handle = pick(2) ? 0 : HMAC(pick(HANDLES));
-	const struct model_session *session =
+	uint32_t handle = model_pick(2) ? 0 : HMAC(model_pick(HANDLES));
+	struct model_session *session =
 		handle != 0 ? &model.sessions[party->device][handle & 0xffffff] : NULL;
 	bool own = session && session->there && session->uid == party->uid;
 	enum account_answer answer = ledger_begin_session(party->actor->party, handle);
+	unsigned count;
+	unsigned saved;
 
 	party->reserved = false;
-	if (!own && !has_room(party)) {
+	model_room(party->device, party->uid, &count, &saved);
+	count += model_reserved(party->device, party->uid);
+	if (session && session->there && session->flushing) {
 		assert_int_equal(answer, ACCOUNT_LIMIT);
 		return;
 	}
+	if (!own || model_is_ending(session)) {
+		if ((!own && model_sessions(party->device, UIDS) +
+					     model_reserved(party->device, UIDS) >=
+				     config.tpm_sessions) ||
+			count - saved >= config.tpm_sessions_per_user) {
+			assert_int_equal(answer, ACCOUNT_LIMIT);
+			return;
+		}
+		for (; count >= config.tpm_sessions_per_user; count--) {
+			struct model_session *oldest = model_oldest(party->device, party->uid);
+
+			oldest->ordered = true;
+			oldest->orderer = party;
+		}
+		party->room = true;
+	} else {
+		party->room = false;
+	}
 	assert_int_equal(answer, ACCOUNT_YES);
 	party->reserved = true;
-	party->room = !own;
 	party->handle = handle;
 }
 
 static void end_session(struct model_party *party)
 {
-	uint32_t handle = party->handle != 0 ? party->handle : HMAC(pick(HANDLES));
+	uint32_t handle = party->handle != 0 ? party->handle : HMAC(model_pick(HANDLES));
 	struct model_session *session = &model.sessions[party->device][handle & 0xffffff];
 
 	if (!party->reserved)
 		return;
 	party->reserved = false;
-	if (pick(4) == 0) {
+	if (model_pick(4) == 0) {
 		assert_true(ledger_end_session(party->actor->party, 0));
 		return;
 	}
-	assert_true(ledger_end_session(party->actor->party, handle ^ (pick(2) << 24)));
+	assert_true(ledger_end_session(party->actor->party, handle ^ (model_pick(2) << 24)));
 	*session = (struct model_session){.there = true,
 		.uid = party->uid,
 		.party = party,
@@ -373,7 +222,7 @@ static void end_session(struct model_party *party)
 
 static void save_session(struct model_party *party)
 {
-	uint32_t handle = POLICY(pick(HANDLES));
+	uint32_t handle = POLICY(model_pick(HANDLES));
 	struct model_session *session = &model.sessions[party->device][handle & 0xffffff];
 
 	assert_int_equal(ledger_saved_session(party->actor->party, handle),
@@ -381,14 +230,14 @@ static void save_session(struct model_party *party)
 	if (!session->there || session->party != party)
 		return;
 	session->party = NULL;
-	session->saved_as = ++model.saved;
 	session->saved_at = model.saves[party->device];
+	session->serial = ++model.serial;
 	session->ordered = false;
 }
 
 static void lose_session(struct model_party *party)
 {
-	uint32_t handle = HMAC(pick(HANDLES));
+	uint32_t handle = HMAC(model_pick(HANDLES));
 	struct model_session *session = &model.sessions[party->device][handle & 0xffffff];
 
 	ledger_gone_session(party->actor->party, handle);
@@ -401,7 +250,7 @@ static void lose_session(struct model_party *party)
 
 static void saves(struct model_party *party)
 {
-	unsigned count = 1 + pick(60);
+	unsigned count = 1 + model_pick(60);
 
 	model.saves[party->device] += count;
 	for (unsigned i = 0; i < HANDLES; i++) {
@@ -423,7 +272,7 @@ static void saves(struct model_party *party)
 
 static void write_nv(struct model_party *party)
 {
-	struct model_user *user = user_of(party);
+	struct model_user *user = model_user(party);
 	double rate = config.nv_writes_per_hour;
 	double level = user->nv - (double)(model.now - user->nv_at) * rate / 3600000;
 	enum account_answer answer = ledger_charge(party->actor->party);
@@ -447,20 +296,23 @@ static void check(void)
 	for (unsigned i = 0; i < PARTIES; i++) {
 		const struct model_party *party = &model.parties[i];
 
-		if (!party->actor || !is_settled(party->device))
+		if (!party->actor || !model_is_settled(party->device))
 			continue;
 		if (party->waits & ACCOUNT_HELD_DA)
-			assert_int_equal(holders(party->device, party->uid, ACCOUNT_HELD_DA), 1);
+			assert_int_equal(
+				model_holders(party->device, party->uid, ACCOUNT_HELD_DA), 1);
 		if (party->waits & ACCOUNT_HELD_TURN)
-			assert_int_equal(holders(party->device, party->uid, ACCOUNT_HELD_TURN), 1);
+			assert_int_equal(
+				model_holders(party->device, party->uid, ACCOUNT_HELD_TURN), 1);
 	}
 	for (unsigned i = 0; i < DEVICES * UIDS; i++) {
 		unsigned device = i / UIDS;
 		unsigned uid = i % UIDS;
-		struct ledger_report told = ledger_report(ledger, devices[device], ALICE + uid);
+		struct ledger_report told =
+			ledger_report(ledger, model_devices[device], ALICE + uid);
 
 		assert_int_equal(told.charge, model.users[device][uid].charge);
-		assert_int_equal(told.tpm_sessions, sessions_of(device, uid));
+		assert_int_equal(told.tpm_sessions, model_sessions(device, uid));
 		clear &= told.charge == 0 && told.nv_writes == config.nv_writes_per_hour;
 	}
 	for (unsigned i = 0; i < DEVICES * HANDLES; i++) {
@@ -473,18 +325,18 @@ static void check(void)
 
 static void step(struct model_party *party)
 {
-	static void (*const steps[])(struct model_party *) = {begin, begin, begin, begin, end_da,
-		end_da, end_da, end_turn, end_turn, settle, begin_session, begin_session,
+	static void (*const steps[])(struct model_party *) = {begin, begin, begin, begin, withdraw,
+		end_da, end_da, end_da, end_turn, end_turn, settle, begin_session, begin_session,
 		end_session, end_session, save_session, lose_session, saves, write_nv};
 
 	if (!party->actor) {
 		join(party);
 		return;
 	}
-	if (pick(30) == 0)
+	if (model_pick(30) == 0)
 		leave(party);
 	else
-		steps[pick(sizeof steps / sizeof steps[0])](party);
+		steps[model_pick(sizeof steps / sizeof steps[0])](party);
 }
 
 static void run(uint64_t seed)
@@ -496,16 +348,16 @@ static void run(uint64_t seed)
 	config.nv_writes_per_hour = 3;
 	for (unsigned i = 0; i < DEVICES; i++) {
 		/* somebody who has read the interval, and stays */
-		struct actor *actor = actor_join_as(devices[i], ALICE + UIDS, false);
+		struct actor *actor = actor_join_as(model_devices[i], ALICE + UIDS, false);
 
 		actor_begin(actor, ACCOUNT_HELD_DA);
 		actor_end_da(actor, false, INTERVAL);
 	}
 	for (unsigned i = 0; i < STEPS; i++) {
-		if (pick(4) == 0)
-			pass(pick(60000));
-		for (unsigned burst = 1 + pick(3); burst > 0; burst--)
-			step(&model.parties[pick(PARTIES)]);
+		if (model_pick(4) == 0)
+			model_pass(model_pick(60000));
+		for (unsigned burst = 1 + model_pick(3); burst > 0; burst--)
+			step(&model.parties[model_pick(PARTIES)]);
 		scene_settle();
 		check();
 	}

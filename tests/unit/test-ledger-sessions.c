@@ -26,7 +26,11 @@ static void test_room_of_a_uid(void **state)
 	actor_make(elsewhere, HMAC(0));
 	actor_save(a[1], HMAC(1));
 	assert_int_equal(count_of(ALICE), 3); /* saved, it counts as before */
-	config.tpm_sessions_per_user = 4;     /* read anew */
+	actor_load(a[1], HMAC(1));
+	ledger_gone_session(a[0]->party, HMAC(0));
+	assert_int_equal(count_of(ALICE), 2);
+	actor_make(a[0], HMAC(0));
+	config.tpm_sessions_per_user = 4; /* read anew */
 	actor_make(a[0], HMAC(4));
 	assert_int_equal(count_of(ALICE), 4);
 	assert_int_equal(count_of(BOB), 1);
@@ -49,6 +53,34 @@ static void test_room_in_all(void **state)
 	actor_make(b, HMAC(1));
 	assert_int_equal(count_of(BOB), 2);
 }
+
+/* Two that ask at one time do not both get the last. */
+static void test_room_is_reserved(void **state)
+{
+	struct actor *a[3] = {actor_join(ALICE), actor_join(ALICE), actor_join(ALICE)};
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	config.tpm_sessions_per_user = 2;
+	config.tpm_sessions = 3;
+	assert_int_equal(ledger_begin_session(a[0]->party, 0), ACCOUNT_YES);
+	assert_int_equal(ledger_begin_session(a[1]->party, 0), ACCOUNT_YES);
+	assert_int_equal(ledger_begin_session(a[2]->party, 0), ACCOUNT_LIMIT);
+	assert_int_equal(ledger_begin_session(b->party, 0), ACCOUNT_YES);
+	assert_int_equal(count_of(ALICE), 0);
+	assert_true(ledger_end_session(a[0]->party, 0)); /* nothing came of it */
+	assert_int_equal(ledger_begin_session(a[2]->party, 0), ACCOUNT_YES);
+	assert_int_equal(ledger_begin_session(a[0]->party, 0), ACCOUNT_LIMIT);
+	actor_leave(a[1]); /* and nothing will */
+	assert_int_equal(ledger_begin_session(a[0]->party, 0), ACCOUNT_YES);
+	assert_int_equal(ledger_begin_session(a[0]->party, 0), ACCOUNT_YES); /* one at a time */
+	assert_true(ledger_end_session(a[0]->party, HMAC(1)));
+	assert_false(ledger_end_session(a[0]->party, HMAC(2)));
+	assert_false(ledger_end_session(a[0]->party, 0));
+	assert_int_equal(count_of(ALICE), 1);
+}
+
+/* ---- room of saved ones ---- */
 
 /* What was saved and left behind makes room, the oldest first; what is loaded does not. */
 static void test_room_of_the_oldest_saved(void **state)
@@ -80,35 +112,144 @@ static void test_room_of_the_oldest_saved(void **state)
 	assert_int_equal(ledger_begin_session(a[1]->party, 0), ACCOUNT_YES);
 	scene_settle();
 	assert_int_equal(a[1]->flush, HMAC(1));
+	assert_int_equal(ledger_begin_session(a[0]->party, HMAC(1)), ACCOUNT_LIMIT);
+	assert_true(ledger_end_session(a[1]->party, 0)); /* nothing came of what took its room */
 	actor_load(a[0], HMAC(1));
 	assert_int_equal(ledger_flush_session(a[1]->party, HMAC(1)), ACCOUNT_NO);
 	assert_int_equal(count_of(BOB), 1);
 }
 
-/* Two that ask at one time do not both get the last. */
-static void test_room_is_reserved(void **state)
+static void test_oldest_saved_one_makes_room(void **state)
 {
-	struct actor *a[3] = {actor_join(ALICE), actor_join(ALICE), actor_join(ALICE)};
+	struct actor *a = actor_join(ALICE);
+	struct actor *last = actor_join(ALICE);
 	struct actor *b = actor_join(BOB);
 
 	(void)state;
-	config.tpm_sessions_per_user = 2;
-	config.tpm_sessions = 3;
-	assert_int_equal(ledger_begin_session(a[0]->party, 0), ACCOUNT_YES);
-	assert_int_equal(ledger_begin_session(a[1]->party, 0), ACCOUNT_YES);
-	assert_int_equal(ledger_begin_session(a[2]->party, 0), ACCOUNT_LIMIT);
-	assert_int_equal(ledger_begin_session(b->party, 0), ACCOUNT_YES);
-	assert_int_equal(count_of(ALICE), 0);
-	assert_true(ledger_end_session(a[0]->party, 0)); /* nothing came of it */
-	assert_int_equal(ledger_begin_session(a[2]->party, 0), ACCOUNT_YES);
-	assert_int_equal(ledger_begin_session(a[0]->party, 0), ACCOUNT_LIMIT);
-	actor_leave(a[1]); /* and nothing will */
-	assert_int_equal(ledger_begin_session(a[0]->party, 0), ACCOUNT_YES);
-	assert_int_equal(ledger_begin_session(a[0]->party, 0), ACCOUNT_YES); /* one at a time */
-	assert_true(ledger_end_session(a[0]->party, HMAC(1)));
-	assert_false(ledger_end_session(a[0]->party, HMAC(2)));
-	assert_false(ledger_end_session(a[0]->party, 0));
+	config.tpm_sessions_per_user = 3;
+	for (uint32_t i = 0; i < 3; i++)
+		actor_make(a, HMAC(i));
+	actor_make(b, HMAC(8));
+	actor_save(b, HMAC(8)); /* older, but Bob's */
+	actor_save(a, HMAC(2));
+	actor_save(a, HMAC(1));
+	assert_int_equal(ledger_begin_session(last->party, 0), ACCOUNT_YES);
+	assert_int_equal(last->flushes, 0);
+	scene_settle();
+	assert_int_equal(last->flushes, 1);
+	assert_int_equal(last->flush, HMAC(2));
+	assert_true(ledger_end_session(last->party, HMAC(3)));
+	actor_make(last, HMAC(4));
+	scene_settle();
+	assert_int_equal(last->flushes, 2);
+	assert_int_equal(last->flush, HMAC(1));
+	assert_int_equal(ledger_begin_session(last->party, 0), ACCOUNT_LIMIT);
+	assert_int_equal(a->flushes + b->flushes, 0);
+	assert_int_equal(count_of(ALICE), 5); /* until they are gone */
+	ledger_gone_session(last->party, HMAC(1));
+	ledger_gone_session(last->party, HMAC(2));
+	assert_int_equal(count_of(ALICE), 3);
+	assert_int_equal(count_of(BOB), 1);
+}
+
+/* What gave its room away needs one again. */
+static void test_ending_one_that_is_loaded(void **state)
+{
+	struct actor *a[2] = {actor_join(ALICE), actor_join(ALICE)};
+
+	(void)state;
+	config.tpm_sessions_per_user = 1;
+	actor_make(a[0], HMAC(0));
+	actor_save(a[0], HMAC(0));
+	actor_make(a[1], HMAC(1));
+	assert_int_equal(ledger_begin_session(a[0]->party, HMAC(0)), ACCOUNT_LIMIT);
+	ledger_gone_session(a[1]->party, HMAC(1));
+	config.tpm_sessions = 1; /* it has its room in all */
+	actor_load(a[0], HMAC(0));
+	assert_int_equal(ledger_begin_session(a[1]->party, 0), ACCOUNT_LIMIT);
 	assert_int_equal(count_of(ALICE), 1);
+	scene_settle();
+	assert_int_equal(a[1]->flushes, 0); /* that order is out of date */
+}
+
+/* One that is loaded has its room until it is gone. */
+static void test_old_loaded_one_makes_no_room(void **state)
+{
+	struct actor *a[2] = {actor_join(ALICE), actor_join(ALICE)};
+
+	(void)state;
+	config.tpm_sessions_per_user = 1;
+	actor_make(a[0], HMAC(0));
+	actor_saves(a[1], GAP);
+	assert_int_equal(a[0]->flushes, 1);
+	assert_int_equal(ledger_begin_session(a[1]->party, 0), ACCOUNT_LIMIT);
+	actor_saves(a[0], 1);
+	assert_int_equal(count_of(ALICE), 1);
+}
+
+/* Programs that come and go at once do not get one more each. */
+static void test_orders_that_nobody_did(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+
+	(void)state;
+	config.tpm_sessions_per_user = 2;
+	for (uint32_t i = 0; i < 4; i++) {
+		actor_make(a, HMAC(i));
+		actor_save(a, HMAC(i));
+		actor_leave(a);
+		a = actor_join(ALICE);
+	}
+	assert_int_equal(count_of(ALICE), 4);
+	actor_make(a, HMAC(4));
+	scene_settle();
+	assert_int_equal(a->flushes, 3);
+	config.tpm_sessions_per_user = 1;
+	assert_int_equal(ledger_begin_session(a->party, 0), ACCOUNT_LIMIT);
+	scene_settle();
+	assert_int_equal(a->flushes, 3); /* none is lost for nothing */
+}
+
+static void test_flush_is_asked_before_it_is_done(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	for (uint32_t i = 0; i < 3; i++)
+		actor_make(a, HMAC(i));
+	actor_save(a, HMAC(0));
+	actor_save(a, HMAC(1));
+	assert_int_equal(ledger_flush_session(b->party, HMAC(0)), ACCOUNT_NO);
+	ledger_saves(b->party, GAP, GAP);
+	assert_int_equal(ledger_flush_session(b->party, HMAC(0)), ACCOUNT_NO);
+	scene_settle();
+	assert_int_equal(b->flushes, 2);
+	assert_int_equal(a->flushes, 1);
+	assert_int_equal(ledger_flush_session(a->party, HMAC(0)), ACCOUNT_NO);
+	assert_int_equal(ledger_flush_session(a->party, HMAC(2)), ACCOUNT_NO); /* it is loaded */
+	assert_int_equal(ledger_flush_session(b->party, POLICY(0)), ACCOUNT_YES);
+	assert_int_equal(ledger_flush_session(b->party, HMAC(0)), ACCOUNT_NO);
+	assert_int_equal(ledger_begin_session(a->party, HMAC(0)), ACCOUNT_LIMIT);
+	actor_load(a, HMAC(1)); /* comes first */
+	assert_int_equal(ledger_flush_session(b->party, HMAC(1)), ACCOUNT_NO);
+	ledger_gone_session(b->party, HMAC(0));
+	assert_int_equal(ledger_flush_session(b->party, HMAC(0)), ACCOUNT_NO);
+	assert_int_equal(count_of(ALICE), 2);
+}
+
+static void test_flush_that_was_not_done(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	actor_make(a, HMAC(0));
+	actor_save(a, HMAC(0));
+	actor_saves(b, GAP);
+	assert_int_equal(ledger_flush_session(b->party, HMAC(0)), ACCOUNT_YES);
+	actor_leave(b);
+	actor_load(a, HMAC(0));
 }
 
 /* ---- saved ones ---- */
@@ -298,9 +439,15 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scene_setup, scene_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_room_of_a_uid),
-		TEST(test_room_of_the_oldest_saved),
 		TEST(test_room_in_all),
 		TEST(test_room_is_reserved),
+		TEST(test_room_of_the_oldest_saved),
+		TEST(test_oldest_saved_one_makes_room),
+		TEST(test_ending_one_that_is_loaded),
+		TEST(test_old_loaded_one_makes_no_room),
+		TEST(test_orders_that_nobody_did),
+		TEST(test_flush_is_asked_before_it_is_done),
+		TEST(test_flush_that_was_not_done),
 		TEST(test_load_of_own_takes_no_room),
 		TEST(test_load_of_anothers_takes_room),
 		TEST(test_load_of_unknown_takes_room),

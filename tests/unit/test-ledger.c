@@ -142,6 +142,29 @@ static void test_leave_while_waiting(void **state)
 	assert_int_equal(report(BOB).charge, 0);
 }
 
+static void test_withdraw(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+	struct actor *c = actor_join(CAROL);
+
+	(void)state;
+	assert_false(ledger_withdraw(a->party, ACCOUNT_HELD_DA));
+	actor_begin(a, ACCOUNT_HELD_DA);
+	assert_false(ledger_withdraw(a->party, ACCOUNT_HELD_DA)); /* it has it */
+	actor_begin(b, ACCOUNT_HELD_DA);
+	actor_begin(c, ACCOUNT_HELD_DA);
+	assert_false(ledger_withdraw(b->party, ACCOUNT_HELD_TURN));
+	assert_true(ledger_withdraw(b->party, ACCOUNT_HELD_DA));
+	assert_false(ledger_withdraw(b->party, ACCOUNT_HELD_DA));
+	actor_end_da(a, false, 0);
+	assert_int_equal(b->tokens, 0);
+	assert_int_equal(c->tokens, 1);
+	actor_begin(b, ACCOUNT_HELD_DA);
+	actor_end_da(c, false, 0);
+	assert_int_equal(b->tokens, 1);
+}
+
 static void test_leave_before_the_call(void **state)
 {
 	struct actor *a = actor_join(ALICE);
@@ -379,6 +402,7 @@ int main(void)
 		TEST(test_token_not_twice_while_another_waits),
 		TEST(test_token_remembers_who_came_back),
 		TEST(test_leave_while_waiting),
+		TEST(test_withdraw),
 		TEST(test_leave_before_the_call),
 		TEST(test_turn_one_of_a_uid),
 		TEST(test_turn_comes_in_order),
