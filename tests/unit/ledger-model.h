@@ -11,6 +11,7 @@
 #define HANDLES     24
 #define INTERVAL    100
 #define INTERVAL_MS 100000
+#define HOUR_MS     3600000
 #define SMALL       255 /* the gap of contexts */
 
 struct model_party {
@@ -41,7 +42,7 @@ struct model_session {
 struct model_user {
 	unsigned charge;
 	int64_t failed_at; /* ms; or when one fell off */
-	double nv;         /* writes to be refilled */
+	int64_t nv;        /* writes to be refilled, HOUR_MS each */
 	int64_t nv_at;
 };
 

@@ -273,16 +273,15 @@ static void saves(struct model_party *party)
 static void write_nv(struct model_party *party)
 {
 	struct model_user *user = model_user(party);
-	double rate = config.nv_writes_per_hour;
-	double level = user->nv - (double)(model.now - user->nv_at) * rate / 3600000;
-	enum account_answer answer = ledger_charge(party->actor->party);
+	int64_t rate = config.nv_writes_per_hour;
+	int64_t level = user->nv - (model.now - user->nv_at) * rate;
+	bool may;
 
 	if (level < 0)
 		level = 0;
-	if (level + 1 > rate - 1e-6 && level + 1 < rate + 1e-6)
-		level = answer == ACCOUNT_YES ? rate - 1 : rate; /* too close for a double */
-	assert_int_equal(answer, level + 1 <= rate ? ACCOUNT_YES : ACCOUNT_LIMIT);
-	user->nv = level + (answer == ACCOUNT_YES);
+	may = level + HOUR_MS <= rate * HOUR_MS;
+	assert_int_equal(ledger_charge(party->actor->party), may ? ACCOUNT_YES : ACCOUNT_LIMIT);
+	user->nv = level + (may ? HOUR_MS : 0);
 	user->nv_at = model.now;
 }
 
