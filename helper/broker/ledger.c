@@ -108,7 +108,10 @@ static struct ledger_user *user_get(struct ledger_tpm *tpm, uint32_t uid)
 
 static bool user_owes(const struct ledger_user *user, const struct config *config, int64_t now)
 {
-	return user->charge > ledger_charge_fallen(user, now) ||
+	/* with the interval 0 the TPM counts no failures, and what was charged never falls */
+	bool falls = !user->interval_known || user->interval > 0;
+
+	return (falls && user->charge > ledger_charge_fallen(user, now)) ||
 	       ledger_nv_debt(user, config, now) > 0;
 }
 

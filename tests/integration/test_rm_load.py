@@ -22,7 +22,7 @@ OPERATIONS = int(os.environ.get("TPMGATE_LOAD_OPERATIONS", 1000 if SANITIZED els
 SEED = os.environ.get("TPMGATE_LOAD_SEED", "20261125")
 TIMEOUT = 850
 CC_CREATE, CC_READ_PUBLIC, CC_POLICY_RESTART, CC_CONTEXT_LOAD = 0x153, 0x173, 0x180, 0x161
-SESSION_HANDLES = 0x905
+NO_MORE_SESSIONS = 0x000B0903
 CONF = f"{TCTI}:socket={SOCKET}"
 
 
@@ -178,7 +178,7 @@ class Handles(Bytes):
 
 
     def test_more_sessions_than_the_tpm_keeps(self):
-        """Who comes too late is told so by the TPM; nobody loses a session to them."""
+        """Who comes too late is told so; nobody loses a session to them."""
         tpms = self.tpms + [self.start(lambda: self.callers[1].open()) for _ in range(3)]
         sessions = []
         codes = []
@@ -190,7 +190,7 @@ class Handles(Bytes):
                     sessions.append((tpm, struct.unpack_from(">I", response, 10)[0]))
         count = len(sessions)
         self.assertGreaterEqual(count, 56)
-        self.assertEqual(codes, count * [0] + (80 - count) * [SESSION_HANDLES])
+        self.assertEqual(codes, count * [0] + (80 - count) * [NO_MORE_SESSIONS])
         for tpm, session in sessions:
             self.assertEqual(tpm.code(command(CC_POLICY_RESTART, [session])), 0)
         tpm, session = sessions[0]
