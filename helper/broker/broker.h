@@ -24,6 +24,7 @@ struct broker_options {
 	bool polkit;
 	int idle_exit; /* seconds; 0: never */
 	const char *notify_address;
+	const char *eventlog_dir; /* NULL: the kernel's */
 };
 
 struct broker {

@@ -68,8 +68,15 @@ void client_refuse(struct client *client, enum protocol_status status, const cha
 
 void client_reply_items(struct client *client, const void *items, uint32_t count, uint32_t size)
 {
+	client_reply_told(client, items, count, size, NULL);
+}
+
+void client_reply_told(struct client *client, const void *items, uint32_t count, uint32_t size,
+	const char *message)
+{
 	client_reply(client, &(struct reply){.type = client->request.type,
 				     .status = PROTOCOL_OK,
+				     .message = message,
 				     .items = items,
 				     .item_count = count,
 				     .item_size = size,
@@ -168,9 +175,12 @@ void client_authorize(
 static bool client_request_is_sound(const struct protocol_request *request)
 {
 	bool open = request->type == PROTOCOL_OPEN;
+	bool device = open || request->type == PROTOCOL_ADOPT ||
+		      request->type == PROTOCOL_EVENTLOG || request->type == PROTOCOL_ACCOUNT;
+	bool number = request->type == PROTOCOL_REVOKE || request->type == PROTOCOL_FORGET;
 
-	return (open || (request->profiles[0] == '\0' && request->device[0] == '\0')) &&
-	       (request->type == PROTOCOL_REVOKE || request->session == 0);
+	return (open || request->profiles[0] == '\0') && (device || request->device[0] == '\0') &&
+	       (number || request->session == 0);
 }
 
 static void client_dispatch(struct client *client)
@@ -196,6 +206,18 @@ static void client_dispatch(struct client *client)
 	case PROTOCOL_REVOKE:
 		revoke_start(client);
 		return;
+	case PROTOCOL_RECORDS:
+		records_list(client);
+		return;
+	case PROTOCOL_ADOPT:
+		handover_start(client);
+		return;
+	case PROTOCOL_FORGET:
+		forget_start(client);
+		return;
+	case PROTOCOL_EVENTLOG:
+		eventlog_start(client);
+		return;
 	default:
 		client_refuse(client, PROTOCOL_BAD_REQUEST, "there is no request of type %u",
 			client->request.type);
@@ -209,6 +231,8 @@ static void client_on_request(struct client *client, const void *packet, size_t 
 	enum protocol_status status =
 		protocol_request_decode(packet, size, &client->request, &problem);
 
+	if (status == PROTOCOL_OK && client->request.type == PROTOCOL_ADOPT)
+		status = protocol_adopt_decode(packet, size, &client->adopt, &problem);
 	g_clear_handle_id(&client->deadline, g_source_remove);
 	if (status != PROTOCOL_OK) {
 		client_refuse(client, status, "the request is malformed: %s", problem);
@@ -273,7 +297,7 @@ static gboolean client_on_input(gint fd, GIOCondition condition, gpointer data)
 {
 	struct client *client = data;
 	/* one more byte than any packet has: what is larger is not a smaller one */
-	uint8_t packet[sizeof(struct protocol_request) + 1];
+	uint8_t packet[PROTOCOL_REQUEST_MAX + 1];
 	pid_t pid;
 	uid_t uid;
 	ssize_t size = peer_receive(fd, packet, sizeof packet, &pid, &uid);

@@ -31,6 +31,7 @@ struct client {
 	bool subordinate; /* a uid that is not served: refused when its request is read */
 	uint32_t charged; /* the uid that account_enter() counted */
 	struct protocol_request request; /* from WORKING on */
+	struct protocol_adopt adopt;     /* with the request ADOPT */
 	enum client_state state;
 	guint watch;
 	guint deadline;
@@ -53,6 +54,9 @@ void client_new(struct broker *broker, int fd, const struct identity *identity, 
 void client_refuse(struct client *client, enum protocol_status status, const char *format, ...)
 	G_GNUC_PRINTF(3, 4);
 void client_reply_items(struct client *client, const void *items, uint32_t count, uint32_t size);
+/* The same with a MESSAGE for whoever reads the list; NULL: none. */
+void client_reply_told(struct client *client, const void *items, uint32_t count, uint32_t size,
+	const char *message);
 void client_reply_session(struct client *client, uint64_t session, int fd); /* FD: -1 for none */
 
 /*
@@ -68,3 +72,7 @@ void facts_profiles(struct client *client);
 void facts_devices(struct client *client);
 void facts_sessions(struct client *client);
 void revoke_start(struct client *client);
+void records_list(struct client *client);
+void handover_start(struct client *client);
+void forget_start(struct client *client);
+void eventlog_start(struct client *client);

@@ -5,6 +5,7 @@
  */
 #include "broker/client.h"
 
+#include "broker/manage.h"
 #include "broker/reply.h"
 #include "broker/text.h"
 
@@ -141,9 +142,6 @@ void facts_devices(struct client *client)
 
 /* ---- SESSIONS ---- */
 
-static const struct permit_item sessions_item = {
-	.name = "manage", .action = "io.github.tpmgate.manage"};
-
 struct sessions_filter {
 	GArray *items;
 	bool all;
@@ -177,8 +175,5 @@ static void sessions_on_permitted(struct client *client, enum permit_verdict ver
 
 void facts_sessions(struct client *client)
 {
-	client_authorize(client,
-		&(struct permit_request){
-			.items = &sessions_item, .item_count = 1, .names = sessions_item.name},
-		sessions_on_permitted);
+	manage_ask(client, false, sessions_on_permitted);
 }

@@ -23,6 +23,7 @@ struct arguments {
 	char *relay;
 	char *rm;
 	char *state_dir;
+	char *eventlog_dir;
 	int idle_exit; /* -1: not given */
 	gboolean no_polkit;
 	gboolean allow_root;
@@ -59,6 +60,9 @@ static bool main_parse(int argc, char **argv, struct arguments *arguments)
 			"Exit after SECONDS without clients and sessions; 0: never (default: 60 if "
 			"started by its socket, else 0)",
 			"SECONDS"},
+		{"eventlog-dir", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_FILENAME,
+			&arguments->eventlog_dir,
+			"Look for event logs in DIR instead of /sys/kernel/security", "DIR"},
 		{"no-polkit", 0, 0, G_OPTION_ARG_NONE, &arguments->no_polkit,
 			"Admit root and members of groups only", NULL},
 		{"allow-root", 0, 0, G_OPTION_ARG_NONE, &arguments->allow_root,
@@ -95,6 +99,7 @@ static void main_free(struct arguments *arguments)
 	g_free(arguments->relay);
 	g_free(arguments->rm);
 	g_free(arguments->state_dir);
+	g_free(arguments->eventlog_dir);
 	g_strfreev(arguments->profile_dirs);
 }
 
@@ -166,6 +171,7 @@ static bool main_start(struct program *program, const struct arguments *argument
 		.polkit = !arguments->no_polkit,
 		.idle_exit = arguments->idle_exit > 0 ? arguments->idle_exit : 0,
 		.notify_address = g_getenv("NOTIFY_SOCKET"),
+		.eventlog_dir = arguments->eventlog_dir,
 	};
 
 	program->broker = broker_new(&options, ret_problem);

@@ -6,11 +6,8 @@
  */
 #include "broker/client.h"
 
-#include "broker/advice.h"
 #include "broker/log.h"
-
-static const struct permit_item revoke_item = {
-	.name = "manage", .action = "io.github.tpmgate.manage"};
+#include "broker/manage.h"
 
 static void revoke_free(struct client *client)
 {
@@ -55,24 +52,12 @@ static void revoke_do(struct client *client)
 static void revoke_on_permitted(struct client *client, enum permit_verdict verdict,
 	const struct permit_item *item, const char *problem)
 {
-	g_autofree char *text = NULL;
-
-	if (verdict == PERMIT_YES) {
+	if (verdict == PERMIT_YES)
 		revoke_do(client);
-		return;
-	}
-	if (verdict == PERMIT_NO) {
+	else if (verdict == PERMIT_NO)
 		revoke_refuse_unknown(client);
-		return;
-	}
-	text = advice_text(&(struct advice){
-		.verdict = verdict,
-		.name = item->name,
-		.action = item->action,
-		.problem = problem,
-		.uid = client->identity.peer.uid,
-	});
-	client_refuse(client, advice_status(verdict), "%s", text);
+	else
+		manage_refuse(client, verdict, item, problem);
 }
 
 void revoke_start(struct client *client)
@@ -84,12 +69,5 @@ void revoke_start(struct client *client)
 		revoke_do(client);
 		return;
 	}
-	client_authorize(client,
-		&(struct permit_request){
-			.items = &revoke_item,
-			.item_count = 1,
-			.names = revoke_item.name,
-			.interactive = client->request.flags & PROTOCOL_INTERACTIVE,
-		},
-		revoke_on_permitted);
+	manage_ask(client, client->request.flags & PROTOCOL_INTERACTIVE, revoke_on_permitted);
 }
