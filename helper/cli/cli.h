@@ -27,6 +27,7 @@ struct cli {
 	const char *explain;                            /* profiles: a TPM command, NULL: none */
 	const char *profile_dirs[CLI_PROFILE_DIRS + 1]; /* profiles: ends with NULL */
 	size_t profile_dir_count;
+	const char *user; /* --for; NULL: not given */
 	char **arguments; /* after the verb: as many as its line in the table says, then NULL */
 };
 
@@ -43,6 +44,9 @@ enum cli_exit cmd_profiles(const struct cli *cli);
 enum cli_exit cmd_devices(const struct cli *cli);
 enum cli_exit cmd_sessions(const struct cli *cli);
 enum cli_exit cmd_revoke(const struct cli *cli);
+enum cli_exit cmd_eventlog(const struct cli *cli);
+enum cli_exit cmd_adopt(const struct cli *cli);
+enum cli_exit cmd_forget(const struct cli *cli);
 
 /* What `profiles` does with --check and with --explain. */
 enum cli_exit cmd_profiles_check(const struct cli *cli);

@@ -15,7 +15,8 @@
 struct verb {
 	const char *name;
 	const char *arguments; /* for people */
-	int argument_count;
+	int least;             /* how many of them there must be */
+	int most;
 	bool has_json;
 	enum cli_exit (*run)(const struct cli *cli);
 	const char *summary;
@@ -23,12 +24,12 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-	{"status", "", 0, true, cmd_status,
+	{"status", "", 0, 0, true, cmd_status,
 		"what works here, what does not, and what to do about it",
 		"Shows the broker, the TPMs, what you may do and why not more, your groups\n"
 		"and open sessions, and what to do next. Ends with 4 where there is no broker or\n"
 		"no TPM.\n"},
-	{"profiles", "", 0, true, cmd_profiles, "what a session may do, and which you may have",
+	{"profiles", "", 0, 0, true, cmd_profiles, "what a session may do, and which you may have",
 		"Lists the profiles: whether you may have them, and what each allows.\n"
 		"\n"
 		"      --check FILE        say what is wrong with a profile's file, or else what "
@@ -40,14 +41,28 @@ static const struct verb verbs[] = {
 		"                          these only; no broker is asked\n"
 		"      --profiles-dir DIR  explain with the profiles in DIR only; may be given\n"
 		"                          several times\n"},
-	{"devices", "", 0, true, cmd_devices, "the TPMs of this machine",
+	{"devices", "", 0, 0, true, cmd_devices, "the TPMs of this machine",
 		"Lists the TPMs that the broker serves.\n"},
-	{"sessions", "", 0, true, cmd_sessions, "your open sessions",
+	{"sessions", "", 0, 0, true, cmd_sessions, "your open sessions",
 		"Lists your open sessions; as root everybody's.\n"},
-	{"revoke", "ID", 1, false, cmd_revoke, "end an open session",
+	{"revoke", "ID", 1, 1, false, cmd_revoke, "end an open session",
 		"Ends the session with this number, which `tpmgate sessions` shows. Its\n"
 		"program gets errors from then on.\n"},
-	{"stdio", "", 0, false, cmd_stdio, "a session on standard input and output",
+	{"eventlog", "[FILE]", 0, 1, false, cmd_eventlog, "what the firmware measured",
+		"Writes the event log, in which the firmware has noted what it measured into the\n"
+		"PCRs, to FILE or standard output. It is for whom the profile attest is. To read\n"
+		"it:\n"
+		"\n"
+		"  tpmgate eventlog log && tpm2_eventlog log\n"},
+	{"adopt", "HANDLE", 1, 1, false, cmd_adopt, "give a user what the TPM has already",
+		"Records the NV index or persistent object at HANDLE as the user's that --for\n"
+		"names, whosever it was. For administrators. Its public area is read through a\n"
+		"session with the profile admin, or with what --profile says.\n"},
+	{"forget", "USER", 1, 1, false, cmd_forget, "nothing in the TPM is this user's any more",
+		"Removes what is recorded for USER (a name, or a uid whose user is no more), and\n"
+		"says what stays in the TPM. For administrators, when a user is removed: the next\n"
+		"one with the same uid must not inherit it.\n"},
+	{"stdio", "", 0, 0, false, cmd_stdio, "a session on standard input and output",
 		"Opens a session; reads TPM commands from standard input and writes the\n"
 		"responses to standard output. For programs that know tpm2-tss's cmd TCTI:\n"
 		"\n"
@@ -64,6 +79,7 @@ static const char options_help[] =
 	"      --no-interaction    never ask for a password\n"
 	"      --socket PATH       the broker's socket (default: $TPMGATE_SOCKET, then\n"
 	"                          /run/tpmgate/broker.sock)\n"
+	"      --for USER          with adopt: whose it is to be\n"
 	"      --json              print facts as JSON (status, profiles, devices, sessions)\n"
 	"  -h, --help              print this\n"
 	"      --version           print the version\n"
@@ -75,6 +91,7 @@ enum option_id {
 	OPTION_DEVICE,
 	OPTION_NO_INTERACTION,
 	OPTION_SOCKET,
+	OPTION_FOR,
 	OPTION_JSON,
 	OPTION_VERSION,
 	OPTION_CHECK,
@@ -87,6 +104,7 @@ static const struct option options[] = {
 	{"device", required_argument, NULL, OPTION_DEVICE},
 	{"no-interaction", no_argument, NULL, OPTION_NO_INTERACTION},
 	{"socket", required_argument, NULL, OPTION_SOCKET},
+	{"for", required_argument, NULL, OPTION_FOR},
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPTION_VERSION},
@@ -155,7 +173,7 @@ static void print_help(const struct verb *verb)
 	     "The machine's TPM 2.0 without privileges.\n\n"
 	     "Verbs:");
 	for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
-		printf("  %-8s %-3s  %s\n", verbs[i].name, verbs[i].arguments, verbs[i].summary);
+		printf("  %-8s %-6s  %s\n", verbs[i].name, verbs[i].arguments, verbs[i].summary);
 	printf("\n%s\n`tpmgate VERB --help` says more. Manual: man tpmgate\n", options_help);
 }
 
@@ -188,6 +206,9 @@ static bool read_options(int argc, char **argv, const struct verb *verb, struct 
 			break;
 		case OPTION_SOCKET:
 			cli->options.socket = optarg;
+			break;
+		case OPTION_FOR:
+			cli->user = optarg;
 			break;
 		case OPTION_JSON:
 			cli->json = true;
@@ -261,9 +282,9 @@ static enum cli_exit run(int argc, char **argv)
 	argv[0] = name;
 	if (!read_options(argc, argv, verb, &cli, &rest, &code))
 		return code;
-	if (argc - rest != verb->argument_count) {
+	if (argc - rest < verb->least || argc - rest > verb->most) {
 		cli_fail(CLI_USAGE, "'%s' takes %s", verb->name,
-			verb->argument_count ? verb->arguments : "no arguments");
+			verb->most ? verb->arguments : "no arguments");
 		return fail_usage(verb);
 	}
 	if (cli.json && !verb->has_json) {
@@ -278,6 +299,10 @@ static enum cli_exit run(int argc, char **argv)
 		cli_fail(CLI_USAGE, cli.check && cli.explain
 					    ? "--check and --explain are two different questions"
 					    : "--profiles-dir is for --explain");
+		return fail_usage(verb);
+	}
+	if (cli.user && verb->run != cmd_adopt) {
+		cli_fail(CLI_USAGE, "'%s' is for nobody else: --for is adopt's", verb->name);
 		return fail_usage(verb);
 	}
 	cli.arguments = argv + rest;

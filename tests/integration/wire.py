@@ -12,6 +12,7 @@ from harness import PATIENCE, SOCKET, Process, readable
 MAGIC = 0x474D5054
 VERSION = 1
 OPEN, PROFILES, DEVICES, SESSIONS, REVOKE, NONCE = 1, 2, 3, 4, 5, 16
+REFUSALS, RECORDS, ADOPT, FORGET, EVENTLOG, ACCOUNT = range(6, 12)
 INTERACTIVE = 1
 (OK, DENIED, WOULD_PROMPT, NO_PROFILE, NO_DEVICE, BUSY, LIMIT, BAD_REQUEST, BAD_VERSION, FAILED,
  NO_SESSION) = range(1, 12)
@@ -23,6 +24,12 @@ REPLY = struct.Struct("=IHHIIHHIIIQ512s")
 PROFILE_ITEM = struct.Struct("=32sI220s")
 DEVICE_ITEM = struct.Struct("=64s108sII76s")
 SESSION_ITEM = struct.Struct("=QqIi128s64s")
+ADOPT_PART = struct.Struct("=6I80s")
+REFUSAL_ITEM = struct.Struct("=qQ4I32s")
+RECORD_ITEM = struct.Struct("=q6I64s")
+ACCOUNT_ITEM = struct.Struct("=64s12I")
+KIND_NV, KIND_PERSISTENT, KIND_SEALED = 1, 2, 3
+STATE_OWN = 2
 
 Reply = collections.namedtuple(
     "Reply", "status message session type version_min version_max items fd")
@@ -32,9 +39,14 @@ def text(field):
     return field.split(b"\0", 1)[0].decode()
 
 
-def request(kind, profiles="", device="", flags=0, session=0):
-    return REQUEST.pack(MAGIC, VERSION, kind, REQUEST.size, flags, session, profiles.encode(),
-                        device.encode())
+def request(kind, profiles="", device="", flags=0, session=0, tail=b""):
+    return REQUEST.pack(MAGIC, VERSION, kind, REQUEST.size + len(tail), flags, session,
+                        profiles.encode(), device.encode()) + tail
+
+
+def adopt_part(uid, kind, handle, data, nv_size=0):
+    """What follows the request ADOPT."""
+    return ADOPT_PART.pack(uid, kind, handle, nv_size, len(data), 0, data)
 
 
 def decode_reply(packet, fds=()):
@@ -44,7 +56,7 @@ def decode_reply(packet, fds=()):
     assert magic == MAGIC and version == VERSION and reserved == 0, packet[:64].hex()
     assert length == len(packet) == REPLY.size + count * size, (length, len(packet), count, size)
     assert len(fds) <= 1, "more than one descriptor"
-    assert bool(fds) == (status == OK and kind == OPEN), (status, kind, fds)
+    assert bool(fds) == (status == OK and kind in (OPEN, EVENTLOG)), (status, kind, fds)
     items = [packet[REPLY.size + i * size:REPLY.size + (i + 1) * size] for i in range(count)]
     return Reply(status, text(message), session, kind, version_min, version_max, items,
                  fds[0] if fds else -1)
@@ -214,6 +226,12 @@ class Caller:
             name, verdict, summary = PROFILE_ITEM.unpack(item)
             table[text(name)] = (verdict, text(summary))
         return table
+
+    def records(self):
+        """(uid, kind, handle, bytes of an NV index, state, count), and the message."""
+        reply = self.ask(RECORDS)
+        assert reply.status == OK, reply
+        return [RECORD_ITEM.unpack(item)[1:-1] for item in reply.items], reply.message
 
     def stop(self):
         self.control.close()

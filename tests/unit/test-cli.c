@@ -20,8 +20,8 @@
 
 static void test_help_is_on_standard_output(void **state)
 {
-	static const char *const verbs[] = {
-		"status", "profiles", "devices", "sessions", "revoke", "stdio"};
+	static const char *const verbs[] = {"status", "profiles", "devices", "sessions", "revoke",
+		"eventlog", "adopt", "forget", "stdio"};
 	char line[64];
 
 	(void)state;
@@ -61,6 +61,23 @@ static void test_wrong_usage_ends_with_2(void **state)
 		"revoke +1",
 		"revoke 18446744073709551616",
 		"stdio --json",
+		"eventlog a b",
+		"eventlog --json",
+		"adopt",
+		"adopt 0x01800001", /* for whom? */
+		"adopt 0x01800001 --for no-such-user",
+		"adopt 0x01800001 --for 4294967295",
+		"adopt 0x00000007 --for 1000", /* a PCR */
+		"adopt 0x80000001 --for 1000",
+		"adopt 0x81800000 --for 1000", /* the platform's */
+		"adopt 0x101800001 --for 1000",
+		"adopt -1 --for 1000",
+		"adopt 0x0180000g --for 1000",
+		"forget",
+		"forget no-such-user",
+		"forget 4294967295",
+		"forget 1000 --for 1000",
+		"status --for 1000",
 		"revoke 1 --json",
 		"status --profile",
 		"stdio --profile=a,b=c{\x01",
@@ -227,6 +244,75 @@ static void test_revoke(void **state)
 	assert_string_equal(cli.err_text, "tpmgate: there is no session 1\n");
 }
 
+static void test_eventlog_is_copied(void **state)
+{
+	char path[80];
+	char text[16] = "";
+	int fd;
+
+	(void)state;
+	fake_broker_file(&broker, "events", O_RDONLY);
+	assert_int_equal(run_once("eventlog --device tpmrm1"), 0);
+	assert_string_equal(cli.out_text, "events");
+	assert_string_equal(broker.request.device, "tpmrm1");
+	fake_broker_file(&broker, "more events", O_RDONLY);
+	snprintf(path, sizeof path, "eventlog %s/log", broker.directory);
+	assert_int_equal(run_once(path), 0);
+	assert_string_equal(cli.out_text, "");
+	snprintf(path, sizeof path, "%s/log", broker.directory);
+	fd = open(path, O_RDONLY);
+	unlink(path);
+	assert_true(fd >= 0);
+	assert_int_equal(read(fd, text, sizeof text), 11);
+	assert_string_equal(text, "more events");
+	close(fd);
+	fake_broker_file(&broker, "events", O_RDONLY);
+	assert_int_equal(run_once("eventlog /nowhere/log"), 1);
+	assert_has(cli.err_text, "/nowhere/log: No such file");
+	fake_broker_reply(&broker, PROTOCOL_EVENTLOG, PROTOCOL_FAILED, "there is no event log");
+	assert_int_equal(run_once("eventlog"), 1);
+	assert_string_equal(cli.err_text, "tpmgate: there is no event log\n");
+}
+
+static void test_forget_says_what_stays(void **state)
+{
+	const struct protocol_record index = {.uid = 54321,
+		.kind = PROTOCOL_KIND_NV,
+		.handle = 0x01800001,
+		.nv_size = 32,
+		.count = 1,
+		.device = "tpmrm0"};
+	const struct protocol_record object = {.uid = 54321,
+		.kind = PROTOCOL_KIND_PERSISTENT,
+		.handle = 0x81000010,
+		.count = 1,
+		.device = "tpmrm0"};
+	const struct protocol_record sealed = {
+		.uid = 54321, .kind = PROTOCOL_KIND_SEALED, .count = 7, .device = "tpmrm0"};
+
+	(void)state;
+	fake_broker_reply(&broker, PROTOCOL_FORGET, PROTOCOL_OK, "");
+	assert_int_equal(run_once("forget 54321"), 0);
+	assert_int_equal(broker.request.type, PROTOCOL_FORGET);
+	assert_int_equal(broker.request.session, 54321);
+	assert_string_equal(cli.out_text, "nothing was recorded for uid 54321\n");
+	fake_broker_item(&broker, &index, sizeof index, sizeof index);
+	fake_broker_item(&broker, &object, sizeof object, sizeof object);
+	fake_broker_item(&broker, &sealed, sizeof sealed, sizeof sealed);
+	assert_int_equal(run_once("forget 54321"), 0);
+	assert_has(cli.out_text, "nothing is recorded for uid 54321 any more\n");
+	assert_has(cli.out_text, "  7 sealed secrets: ");
+	assert_has(cli.out_text, "NV index 0x01800001 of tpmrm0, 32 bytes");
+	assert_has(cli.out_text, "device=tpmrm0 tpm2_nvundefine -C o 0x01800001\n");
+	assert_has(cli.out_text, "device=tpmrm0 tpm2_evictcontrol -C o -c 0x81000010\n");
+	assert_int_equal(run_once("forget root"), 0);
+	assert_int_equal(broker.request.session, 0);
+	assert_has(cli.out_text, "recorded for root any more\n");
+	fake_broker_reply(&broker, PROTOCOL_FORGET, PROTOCOL_BUSY, "uid 54321 has 1 session open");
+	assert_int_equal(run_once("forget 54321"), 1);
+	assert_string_equal(cli.err_text, "tpmgate: uid 54321 has 1 session open\n");
+}
+
 #define TEST(function)                                                                             \
 	cmocka_unit_test_setup_teardown(function, cli_scene_setup, cli_scene_teardown)
 
@@ -243,6 +329,8 @@ int main(void)
 		TEST(test_lists_are_printed),
 		TEST(test_no_tpm_ends_with_4),
 		TEST(test_revoke),
+		TEST(test_eventlog_is_copied),
+		TEST(test_forget_says_what_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

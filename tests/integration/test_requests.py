@@ -1,0 +1,321 @@
+"""What people ask of the broker besides sessions: event logs, records, what is to be whose."""
+
+import os
+import shutil
+import signal
+import struct
+
+from agent import Agent
+from harness import (CLI, USERS, WORLD, Broker, Bus, Swtpm, TestCase, eventually, run_as,
+                     write_rule)
+from wire import (ACCOUNT, ADOPT, BAD_REQUEST, BUSY, DENIED, DEVICES, EMPTY_PASSWORD, EVENTLOG,
+                  FAILED, FORGET, INTERACTIVE, KIND_NV, KIND_PERSISTENT, NO_DEVICE, NO_PROFILE, OK,
+                  OWNER, PROFILES, RECORDS, REFUSALS, REVOKE, SESSIONS, STATE_OWN, WOULD_PROMPT,
+                  Caller, adopt_part, command, create_primary, response_code, tpm2b)
+
+CC_EVICT_CONTROL, CC_NV_DEFINE_SPACE, CC_NV_WRITE = 0x120, 0x12A, 0x137
+INDEX, OBJECT = 0x01800123, 0x81000123
+# OWNERWRITE, AUTHWRITE, OWNERREAD, AUTHREAD, NO_DA
+ATTRIBUTES = 0x2 | 0x4 | 0x20000 | 0x40000 | 0x2000000
+AREA = struct.pack(">IHIHH", INDEX, 0x0B, ATTRIBUTES, 0, 8)
+READER = "[Profile]\nSummary=t\n[Allow]\nCommands=ReadPublic\n" \
+         "[Handles]\nUseKey=0x81000000-0x817FFFFF\n"
+MANAGER = """
+polkit.addRule(function(action, subject) {
+    if (subject.user == "bob" && action.id == "io.github.tpmgate.manage")
+        return polkit.Result.YES;
+    return polkit.Result.NOT_HANDLED;
+});
+"""
+
+
+class Requests(TestCase):
+    def setUp(self):
+        self.swtpm = self.start(Swtpm)
+        self.logs = WORLD + "/eventlogs"
+        os.mkdir(self.logs)
+        self.addCleanup(shutil.rmtree, self.logs)
+
+    def broker(self, *arguments, **options):
+        return self.start(Broker, self.swtpm, arguments=[
+            "--eventlog-dir", self.logs, *arguments], **options)
+
+    def caller(self, user, groups=None):
+        return self.start(Caller, user, groups)
+
+    def ask(self, user, kind, **fields):
+        return self.caller(user).ask(kind, **fields)
+
+    def adopt(self, caller, uid=USERS["alice"], device="", flags=0):
+        return caller.ask(ADOPT, device=device, flags=flags,
+                          tail=adopt_part(uid, KIND_NV, INDEX, AREA, 8))
+
+    def tool(self, user, *arguments):
+        return run_as(user, [CLI, *arguments], cwd=WORLD if user == 0 else None)
+
+    def define(self):
+        """An NV index that nobody has recorded, written once."""
+        tpm = self.caller(0).open("admin")
+        self.assertEqual(tpm.code(command(CC_NV_DEFINE_SPACE, [OWNER], EMPTY_PASSWORD,
+                                          tpm2b(b"") + tpm2b(AREA))), 0)
+        self.assertEqual(tpm.code(command(CC_NV_WRITE, [OWNER, INDEX], EMPTY_PASSWORD,
+                                          tpm2b(b"12345678") + bytes(2))), 0)
+        tpm.close()
+
+    def persist(self):
+        """A persistent key of the owner's, and its Name."""
+        tpm = self.caller(0).open("admin")
+        response = tpm.execute(create_primary())
+        self.assertEqual(response_code(response), 0)
+        handle = struct.unpack_from(">I", response, 10)[0]
+        self.assertEqual(tpm.code(command(CC_EVICT_CONTROL, [OWNER, handle], EMPTY_PASSWORD,
+                                          struct.pack(">I", OBJECT))), 0)
+        tpm.close()
+
+
+class Malformed(Requests):
+    def test_fields_that_a_request_does_not_use(self):
+        self.broker("--no-polkit")
+        root = self.caller(0)
+        tail = adopt_part(1000, KIND_NV, INDEX, AREA, 8)
+        unused = {
+            PROFILES: ["profiles", "device", "session"],
+            DEVICES: ["profiles", "device", "session"],
+            SESSIONS: ["profiles", "device", "session"],
+            REVOKE: ["profiles", "device"],
+            REFUSALS: ["profiles", "device", "session"],
+            RECORDS: ["profiles", "device", "session"],
+            ADOPT: ["profiles", "session"],
+            FORGET: ["profiles", "device"],
+            EVENTLOG: ["profiles", "session"],
+            ACCOUNT: ["profiles", "session"],
+        }
+        for kind, names in unused.items():
+            for name in names:
+                with self.subTest(kind=kind, field=name):
+                    fields = {name: 7 if name == "session" else "keys"}
+                    if kind == ADOPT:
+                        fields["tail"] = tail
+                    self.assertEqual(root.ask(kind, **fields).status, BAD_REQUEST)
+
+    def test_lengths(self):
+        """Each type has one; and nothing is authorized before the packet is sound."""
+        self.broker("--no-polkit")
+        carol = self.caller("carol")
+        tail = adopt_part(1000, KIND_NV, INDEX, AREA, 8)
+        self.assertEqual(carol.ask(ADOPT, tail=tail).status, DENIED)
+        for size in (0, 1, len(tail) - 1):
+            self.assertEqual(carol.ask(ADOPT, tail=tail[:size]).status, BAD_REQUEST)
+        for more in (1, 103, 104, 4096):
+            self.assertEqual(carol.ask(ADOPT, tail=tail + bytes(more)).status, BAD_REQUEST)
+        for kind in (PROFILES, SESSIONS, REVOKE, REFUSALS, RECORDS, FORGET, EVENTLOG, ACCOUNT):
+            self.assertEqual(carol.ask(kind, tail=tail).status, BAD_REQUEST)
+            self.assertEqual(carol.ask(kind, tail=b"\0").status, BAD_REQUEST)
+        for bad in (adopt_part(1000, KIND_PERSISTENT, INDEX, AREA),
+                    adopt_part(1000, KIND_NV, 0x81000001, AREA, 8),
+                    adopt_part(1000, KIND_NV, INDEX, b"", 8),
+                    adopt_part(0xFFFFFFFF, KIND_NV, INDEX, AREA, 8),
+                    adopt_part(1000, KIND_NV, INDEX, AREA, 65536),
+                    tail[:-1] + b"\1"):
+            self.assertEqual(carol.ask(ADOPT, tail=bad).status, BAD_REQUEST)
+
+    def test_uids_that_are_nobodys(self):
+        self.broker("--no-polkit")
+        root = self.caller(0)
+        for uid in (0xFFFFFFFF, 1 << 32, (1 << 32) + USERS["alice"], (1 << 64) - 1):
+            self.assertEqual(root.ask(FORGET, session=uid).status, BAD_REQUEST)
+
+    def test_unknown_type(self):
+        self.broker("--no-polkit")
+        for kind in (0, 12, 15, 17, 0xFFFF):
+            reply = self.ask("carol", kind)
+            self.assertEqual(reply.status, BAD_REQUEST)
+            self.assertIn(f"type {kind}", reply.message)
+
+
+class EventLog(Requests):
+    def write_log(self, mode=0o640, device="rm"):
+        path = f"{self.logs}/{device}/binary_bios_measurements"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(bytes(range(256)) * 1000)
+        os.chown(path, 0, USERS["tpmgate"])
+        os.chmod(path, mode)
+        return path
+
+    def test_who_gets_it(self):
+        self.broker("--no-polkit")
+        self.write_log()
+        for user in ("carol", 0):
+            reply = self.ask(user, EVENTLOG)
+            self.assertEqual(reply.status, OK, reply)
+            with open(reply.fd, "rb") as file:
+                self.assertEqual(file.read(), bytes(range(256)) * 1000)
+                self.assertRaises(OSError, os.write, reply.fd, b"x")
+        for user in ("alice", "user1"):
+            reply = self.ask(user, EVENTLOG)
+            self.assertEqual(reply.status, DENIED, reply)
+            self.assertIn("'attest'", reply.message)
+            self.assertIn(f"gpasswd -a {user} tpmgate-users", reply.message)
+
+    def test_prompt_is_that_of_attest(self):
+        self.start(Bus)
+        self.broker()
+        self.write_log()
+        alice = self.caller("alice")
+        self.assertEqual(alice.ask(EVENTLOG).status, WOULD_PROMPT)
+        agent = self.start(Agent, alice)
+        alice.send_request(EVENTLOG, flags=INTERACTIVE)
+        prompt = agent.prompt()
+        self.assertEqual(prompt.action, "io.github.tpmgate.attest")
+        agent.yes(prompt)
+        reply = alice.finish()
+        self.assertEqual(reply.status, OK, reply)
+        os.close(reply.fd)
+
+    def test_no_log(self):
+        self.broker("--no-polkit")
+        reply = self.ask("carol", EVENTLOG)
+        self.assertEqual(reply.status, FAILED)
+        self.assertIn("no event log", reply.message)
+        self.assertEqual(self.ask("carol", EVENTLOG, device="tpmrm7").status, NO_DEVICE)
+
+    def test_what_is_no_log(self):
+        self.broker("--no-polkit")
+        path = self.write_log(0o600)
+        reply = self.ask("carol", EVENTLOG)
+        self.assertEqual(reply.status, FAILED)
+        self.assertIn("tss", reply.message)
+        os.rename(path, path + "-moved")
+        os.chmod(path + "-moved", 0o644)
+        os.symlink(path + "-moved", path)
+        self.assertEqual(self.ask("carol", EVENTLOG).status, FAILED)
+        os.unlink(path)
+        os.mkfifo(path)
+        os.chmod(path, 0o666)
+        self.assertEqual(self.ask("carol", EVENTLOG).status, FAILED)
+
+    def test_without_the_profile(self):
+        broker = self.broker("--no-polkit")
+        self.write_log()
+        carol = self.caller("carol")
+        os.unlink(broker.profiles + "/attest.profile")
+        broker.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "attest" not in carol.profiles(), "the reload")
+        reply = carol.ask(EVENTLOG)
+        self.assertEqual(reply.status, NO_PROFILE)
+        self.assertIn("attest", reply.message)
+
+    def test_command(self):
+        self.broker("--no-polkit")
+        self.write_log()
+        result = self.tool("carol", "eventlog", "log")
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "", ""))
+        with open(f"{WORLD}/home/carol/log", "rb") as file:
+            self.assertEqual(file.read(), bytes(range(256)) * 1000)
+            self.assertEqual(os.fstat(file.fileno()).st_mode & 0o777, 0o600)
+        result = self.tool("user1", "eventlog")
+        self.assertEqual(result.returncode, 3)
+        self.assertIn("attest", result.stderr)
+
+
+class Adopt(Requests):
+    def test_command_reads_the_area_and_the_user_has_it(self):
+        self.broker("--no-polkit")
+        self.define()
+        result = self.tool(0, "adopt", hex(INDEX), "--for", "alice")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("alice's from now on", result.stdout)
+        expected = (USERS["alice"], KIND_NV, INDEX, 8, STATE_OWN, 1)
+        self.assertEqual(self.caller("alice").records()[0], [expected])
+        self.assertEqual(self.caller("bob").records()[0], [])
+        self.assertEqual(self.caller(0).records()[0], [expected])
+        # whosever it was
+        result = self.tool(0, "adopt", hex(INDEX), "--for", str(USERS["bob"]))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.caller("alice").records()[0], [])
+        self.assertEqual(self.caller("bob").records()[0], [(USERS["bob"], *expected[1:])])
+
+    def test_persistent_object(self):
+        self.broker("--no-polkit", profiles={"reader": READER})
+        self.persist()
+        result = self.tool(0, "adopt", hex(OBJECT), "--for", "alice", "--profile", "reader")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.caller("alice").records()[0],
+                         [(USERS["alice"], KIND_PERSISTENT, OBJECT, 0, STATE_OWN, 1)])
+
+    def test_nothing_there(self):
+        self.broker("--no-polkit")
+        result = self.tool(0, "adopt", hex(INDEX), "--for", "alice")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("nothing at 0x01800123", result.stderr)
+        self.assertEqual(self.caller(0).records()[0], [])
+
+    def test_who_may(self):
+        write_rule("40-test", MANAGER)
+        self.start(Bus)
+        self.broker()
+        for user in ("carol", "alice"):
+            self.assertIn(self.adopt(self.caller(user)).status, (DENIED, WOULD_PROMPT))
+        self.assertEqual(self.caller(0).records()[0], [])
+        bob = self.caller("bob")
+        self.assertEqual(self.adopt(bob).status, OK)
+        self.assertEqual(self.adopt(bob, device="tpmrm7").status, NO_DEVICE)
+        # everybody's
+        self.assertEqual(bob.records()[0], [(USERS["alice"], KIND_NV, INDEX, 8, STATE_OWN, 1)])
+        self.assertEqual(self.caller("carol").records()[0], [])
+
+    def test_prompt(self):
+        self.start(Bus)
+        self.broker()
+        carol = self.caller("carol")
+        agent = self.start(Agent, carol)
+        self.assertEqual(self.adopt(carol).status, WOULD_PROMPT)
+        carol.send_request(ADOPT, flags=INTERACTIVE,
+                           tail=adopt_part(USERS["carol"], KIND_NV, INDEX, AREA, 8))
+        prompt = agent.prompt()
+        self.assertEqual(prompt.action, "io.github.tpmgate.manage")
+        agent.no(prompt)
+        self.assertEqual(carol.finish().status, DENIED)
+        self.assertEqual(self.caller(0).records()[0], [])
+
+
+class Forget(Requests):
+    def test_what_stays_is_told(self):
+        self.broker("--no-polkit")
+        root = self.caller(0)
+        alice = self.caller("alice")
+        self.assertEqual(self.adopt(root).status, OK)
+        self.assertEqual(self.adopt(root, device="rm").status, OK)
+        self.assertEqual(root.ask(ADOPT, tail=adopt_part(
+            USERS["bob"], KIND_PERSISTENT, OBJECT, b"\0\x0bname")).status, OK)
+        for user in ("alice", "carol"):
+            self.assertEqual(self.ask(user, FORGET, session=USERS["alice"]).status, DENIED)
+        self.assertEqual(len(alice.records()[0]), 1)
+        result = self.tool(0, "forget", "alice")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("NV index 0x01800123 of rm, 8 bytes", result.stdout)
+        self.assertIn("tpm2_nvundefine -C o 0x01800123", result.stdout)
+        self.assertEqual(alice.records()[0], [])
+        self.assertEqual([record[0] for record in root.records()[0]], [USERS["bob"]])
+        result = self.tool(0, "forget", str(USERS["alice"]))
+        self.assertEqual((result.returncode, result.stdout),
+                         (0, "nothing was recorded for alice\n"))
+
+    def test_open_sessions_keep_it(self):
+        self.broker("--no-polkit")
+        root = self.caller(0)
+        carol = self.caller("carol")
+        self.assertEqual(self.adopt(root, USERS["carol"]).status, OK)
+        tpm = carol.open("keys")
+        reply = root.ask(FORGET, session=USERS["carol"])
+        self.assertEqual(reply.status, BUSY)
+        self.assertIn("1 session open", reply.message)
+        result = self.tool(0, "forget", "carol")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("tpmgate revoke", result.stderr)
+        self.assertEqual(len(carol.records()[0]), 1)
+        self.assertEqual(root.ask(REVOKE, session=tpm.session).status, OK)
+        tpm.close()
+        self.assertEqual(root.ask(FORGET, session=USERS["carol"]).status, OK)
+        self.assertEqual(carol.records()[0], [])
