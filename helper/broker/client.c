@@ -206,6 +206,9 @@ static void client_dispatch(struct client *client)
 	case PROTOCOL_REVOKE:
 		revoke_start(client);
 		return;
+	case PROTOCOL_REFUSALS:
+		refused_list(client);
+		return;
 	case PROTOCOL_RECORDS:
 		records_list(client);
 		return;
@@ -217,6 +220,9 @@ static void client_dispatch(struct client *client)
 		return;
 	case PROTOCOL_EVENTLOG:
 		eventlog_start(client);
+		return;
+	case PROTOCOL_ACCOUNT:
+		balance_tell(client);
 		return;
 	default:
 		client_refuse(client, PROTOCOL_BAD_REQUEST, "there is no request of type %u",

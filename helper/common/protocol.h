@@ -196,7 +196,7 @@ struct protocol_account {
 	uint32_t interval;     /* seconds in which the counter falls by one; 0: it does not */
 	uint32_t charge;       /* failures of the caller's own */
 	uint32_t charge_limit; /* at which the caller is refused to try */
-	uint32_t charge_falls; /* seconds until `charge` falls by one; 0: there is none */
+	uint32_t charge_falls; /* seconds until `charge` falls by one; 0: it does not */
 	uint32_t tpm_sessions; /* the caller's, saved ones included */
 	uint32_t tpm_sessions_max;
 	uint32_t nv_writes; /* that the caller may do now */

@@ -8,12 +8,14 @@ import struct
 from agent import Agent
 from harness import (CLI, USERS, WORLD, Broker, Bus, Swtpm, TestCase, eventually, run_as,
                      write_rule)
-from wire import (ACCOUNT, ADOPT, BAD_REQUEST, BUSY, DENIED, DEVICES, EMPTY_PASSWORD, EVENTLOG,
-                  FAILED, FORGET, INTERACTIVE, KIND_NV, KIND_PERSISTENT, NO_DEVICE, NO_PROFILE, OK,
-                  OWNER, PROFILES, RECORDS, REFUSALS, REVOKE, SESSIONS, STATE_OWN, WOULD_PROMPT,
-                  Caller, adopt_part, command, create_primary, response_code, tpm2b)
+from wire import (ACCOUNT, ADOPT, BAD_REQUEST, BUSY, CC_CLEAR, CC_CREATE_PRIMARY, DENIED, DEVICES,
+                  ECC_STORAGE_TEMPLATE, EMPTY_PASSWORD, EVENTLOG, FAILED, FORGET, INTERACTIVE,
+                  KIND_NV, KIND_PERSISTENT, LOCKOUT, NO_DEVICE, NO_PROFILE, OK, OWNER, PROFILES,
+                  RECORDS, REFUSALS, REFUSED, REVOKE, SESSIONS, STATE_OWN, WOULD_PROMPT, Caller,
+                  Tpm, adopt_part, command, create_primary, response_code, start_session, tpm2b)
 
 CC_EVICT_CONTROL, CC_NV_DEFINE_SPACE, CC_NV_WRITE = 0x120, 0x12A, 0x137
+CC_CLEAR_CONTROL, CC_DA_PARAMETERS, CC_CREATE = 0x127, 0x13A, 0x153
 INDEX, OBJECT = 0x01800123, 0x81000123
 # OWNERWRITE, AUTHWRITE, OWNERREAD, AUTHREAD, NO_DA
 ATTRIBUTES = 0x2 | 0x4 | 0x20000 | 0x40000 | 0x2000000
@@ -217,6 +219,93 @@ class EventLog(Requests):
         result = self.tool("user1", "eventlog")
         self.assertEqual(result.returncode, 3)
         self.assertIn("attest", result.stderr)
+
+
+class Refusals(Requests):
+    def refuse(self, caller, code):
+        """Has a command refused in a session of CALLER's, which stays open."""
+        tpm = self.start(lambda: caller.open("keys"))
+        self.assertEqual(tpm.code(command(code, [LOCKOUT], EMPTY_PASSWORD)), REFUSED)
+        return tpm.session
+
+    def test_own_and_everybodys(self):
+        self.broker("--no-polkit")
+        carol, bob, root = (self.caller(user) for user in ("carol", "bob", 0))
+        self.assertEqual(carol.refusals(), [])
+        sessions = {user: self.refuse(caller, CC_CLEAR)
+                    for user, caller in (("carol", carol), ("bob", bob))}
+        expected = {user: (session, USERS[user], CC_CLEAR, REFUSED, 0, "command")
+                    for user, session in sessions.items()}
+        for user, caller in (("carol", carol), ("bob", bob)):
+            eventually(caller.refusals, "the relay's word")
+            self.assertEqual(caller.refusals(), [expected[user]])
+        self.assertEqual(sorted(root.refusals()), sorted(expected.values()))
+
+    def test_newest_last(self):
+        self.broker("--no-polkit")
+        carol = self.caller("carol")
+        tpm = carol.open("keys")
+        for _ in range(3):
+            for code in (CC_CLEAR, CC_CLEAR_CONTROL):
+                handles = [LOCKOUT]
+                parameters = b"\1" if code == CC_CLEAR_CONTROL else b""
+                self.assertEqual(tpm.code(command(code, handles, EMPTY_PASSWORD, parameters)),
+                                 REFUSED)
+        eventually(lambda: len(carol.refusals()) == 6, "the relay's words")
+        self.assertEqual([item[2] for item in carol.refusals()],
+                         [CC_CLEAR, CC_CLEAR_CONTROL] * 3)
+        tpm.close()
+
+
+class Account(Requests):
+    def test_what_is_left(self):
+        self.broker("--no-polkit", config="[Account]\nNvWritesPerHour=7\n")
+        carol = self.caller("carol")
+        account = carol.account()
+        self.assertEqual(account["device"].rstrip(b"\0"), b"rm")
+        self.assertEqual(account["maximum"], 0)  # nobody has read it
+        self.assertEqual((account["nv_writes"], account["nv_writes_max"]), (7, 7))
+        self.assertEqual((account["charge"], account["charge_falls"]), (0, 0))
+        self.assertEqual(account["reserved"], 0)
+        self.assertEqual(carol.account("rm"), account)
+        self.assertEqual(carol.ask(ACCOUNT, device="tpmrm7").status, NO_DEVICE)
+
+    def test_charge(self):
+        """One wrong authorization of a key without noda: the TPM counts it, and so does carol."""
+        tpm = Tpm.direct(self.swtpm)
+        self.assertEqual(tpm.code(command(CC_DA_PARAMETERS, [LOCKOUT], EMPTY_PASSWORD,
+                                          struct.pack(">III", 32, 600, 0))), 0)
+        tpm.close()
+        self.broker("--no-polkit")
+        carol = self.caller("carol")
+        tpm = carol.open("keys")
+        template = ECC_STORAGE_TEMPLATE.replace(b"\0\x03\x04\x72", b"\0\x03\0\x72")
+        tail = tpm2b(template) + tpm2b(b"") + bytes(4)
+        secret = tpm2b(tpm2b(b"secret") + tpm2b(b""))
+        response = tpm.execute(command(CC_CREATE_PRIMARY, [OWNER], EMPTY_PASSWORD, secret + tail))
+        self.assertEqual(response_code(response), 0)
+        handle = struct.unpack_from(">I", response, 10)[0]
+        wrong = struct.pack(">IHBH", 0x40000009, 0, 0, 5) + b"wrong"
+        self.assertEqual(tpm.code(command(CC_CREATE, [handle], wrong, secret + tail)) & 0xBF, 0x8E)
+        account = eventually(lambda: (found := carol.account())["charge"] and found,
+                             "the relay's word")
+        self.assertEqual((account["maximum"], account["limit"], account["interval"]),
+                         (32, 16, 600))
+        self.assertEqual((account["charge"], account["charge_limit"]), (1, 3))
+        self.assertIn(account["charge_falls"], range(500, 601))
+        # everybody sees the TPM's counter, and nobody else's charge
+        account = self.caller("bob").account()
+        self.assertEqual((account["maximum"], account["charge"]), (32, 0))
+        tpm.close()
+
+    def test_tpm_sessions(self):
+        self.broker("--no-polkit")
+        carol = self.caller("carol")
+        tpm = carol.open("keys")
+        self.assertEqual(tpm.code(start_session()), 0)
+        eventually(lambda: carol.account()["tpm_sessions"] == 1, "the relay's word")
+        self.assertEqual(self.caller("bob").account()["tpm_sessions"], 0)
+        tpm.close()
 
 
 class Adopt(Requests):

@@ -233,6 +233,21 @@ class Caller:
         assert reply.status == OK, reply
         return [RECORD_ITEM.unpack(item)[1:-1] for item in reply.items], reply.message
 
+    def refusals(self):
+        """(session, uid, command, response code, how many untold, rule), the newest last."""
+        reply = self.ask(REFUSALS)
+        assert reply.status == OK, reply
+        items = [REFUSAL_ITEM.unpack(item) for item in reply.items]
+        return [(*item[1:6], text(item[6])) for item in items]
+
+    def account(self, device=""):
+        """What is left of a TPM, by name."""
+        reply = self.ask(ACCOUNT, device=device)
+        assert reply.status == OK and len(reply.items) == 1, reply
+        names = ("device counter maximum limit interval charge charge_limit charge_falls "
+                 "tpm_sessions tpm_sessions_max nv_writes nv_writes_max reserved").split()
+        return dict(zip(names, ACCOUNT_ITEM.unpack(reply.items[0])))
+
     def stop(self):
         self.control.close()
         return self.process.wait()
