@@ -1,5 +1,6 @@
 #include "cli/advice.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -144,6 +145,57 @@ static bool advice_on_profile(
 	return false;
 }
 
+/* Who may not even try, because a wrong authorization could lock the TPM for everybody. */
+static void advice_on_account(struct advice *advice, const struct standing *standing)
+{
+	const struct protocol_account *account = &standing->account;
+
+	if (!standing->has_account || account->maximum == 0)
+		return;
+	if (account->interval == 0)
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"the TPM takes no wrong authorization back, so keys and NV indices without "
+			"noda are refused: an administrator sets a recovery time with "
+			"tpm2_dictionarylockout");
+	else if (account->counter >= account->limit)
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"the TPM had counted %" PRIu32 " wrong authorizations when it was last "
+			"asked, so those of keys and NV indices without noda are refused until it "
+			"takes one back, every %" PRIu32 " s",
+			account->counter, account->interval);
+	else if (account->charge >= account->charge_limit)
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"%" PRIu32 " wrong authorizations were yours, so more of keys and NV "
+			"indices without noda are refused to you for %" PRIu32 " s",
+			account->charge, account->charge_falls);
+}
+
+static void advice_on_records(struct advice *advice, const struct standing *standing)
+{
+	size_t doubtful = 0;
+	uint32_t handle = 0;
+
+	for (size_t i = 0; i < standing->record_count; i++) {
+		if (standing->records[i].state != PROTOCOL_STATE_DOUBTFUL)
+			continue;
+		if (doubtful++ == 0)
+			handle = standing->records[i].handle;
+	}
+	if (doubtful > 0)
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"nobody saw what became of 0x%08" PRIx32 "%s, so it is nobody's until an "
+			"administrator says whose it is: sudo tpmgate adopt 0x%08" PRIx32
+			" --for USER",
+			handle, doubtful > 1 ? " and others above that are in doubt" : "", handle);
+	for (size_t i = 0; i < standing->gone_count; i++)
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"uid %" PRIu32
+			" has something in the TPM, and the user database has nobody "
+			"of it: the next user of this uid would inherit that. If the user is gone: "
+			"sudo tpmgate forget %" PRIu32,
+			standing->gone[i], standing->gone[i]);
+}
+
 void advice_read(const struct advice_input *input, struct advice *ret_advice)
 {
 	char wanted[128];
@@ -159,6 +211,8 @@ void advice_read(const struct advice_input *input, struct advice *ret_advice)
 		while ((name = strsep(&rest, "+")) != NULL)
 			if (!advice_on_profile(ret_advice, input, name))
 				ret_advice->works = false;
+		advice_on_account(ret_advice, input->standing);
+		advice_on_records(ret_advice, input->standing);
 	}
 	advice_on_groups(ret_advice, input->facts);
 	if (ret_advice->works)

@@ -4,6 +4,7 @@
  */
 #include "cli/facts.h"
 #include "cli/lists.h"
+#include "cli/standing.h"
 
 #define ADVICE_MAX  24
 #define ADVICE_SIZE 320
@@ -17,7 +18,8 @@ struct advice {
 /* What was found. */
 struct advice_input {
 	const struct facts *facts;
-	const struct lists *lists; /* empty where there is no broker */
+	const struct lists *lists;       /* empty where there is no broker */
+	const struct standing *standing; /* empty, too */
 	const char *socket;
 	const char *source; /* who named the socket: "given", "environment", "default" */
 	const char *wanted; /* profiles that a session would ask for, joined by '+' */

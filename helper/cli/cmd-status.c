@@ -4,6 +4,7 @@
 #include "cli/advice.h"
 #include "cli/cli.h"
 #include "cli/json.h"
+#include "cli/standing.h"
 #include "client/client.h"
 
 #include <stdio.h>
@@ -16,6 +17,7 @@ struct status {
 	struct tpmgate_message message;
 	struct facts facts;
 	struct lists lists;
+	struct standing standing;
 	struct advice advice;
 };
 
@@ -32,8 +34,11 @@ static void status_read(const struct cli *cli, struct status *status)
 		status->broker = lists_read_profiles(&status->lists, &options, &status->message);
 	if (status->broker == 0)
 		status->broker = lists_read_sessions(&status->lists, &options, &status->message);
+	if (status->broker == 0)
+		standing_read(&options, &status->standing);
 	advice_read(&(struct advice_input){.facts = &status->facts,
 			    .lists = &status->lists,
+			    .standing = &status->standing,
 			    .socket = status->socket,
 			    .source = status->source,
 			    .wanted = status->wanted,
@@ -92,6 +97,7 @@ static void status_print(const struct status *status)
 		cmd_profiles_text(lists, "           ");
 		puts(facts->uid == 0 ? "Sessions   of everybody" : "Sessions   of yours");
 		cmd_sessions_text(lists, "           ");
+		standing_print(&status->standing);
 	}
 	puts("Next");
 	for (size_t i = 0; i < status->advice.count; i++)
@@ -147,6 +153,7 @@ static void status_json(const struct status *status)
 	json_bool(&json, "works", status->advice.works);
 	cmd_profiles_json(&status->lists, &json, "profiles");
 	cmd_sessions_json(&status->lists, &json, "sessions");
+	standing_json(&status->standing, &json);
 	json_open(&json, "next", '[');
 	for (size_t i = 0; i < status->advice.count; i++)
 		json_text(&json, NULL, status->advice.lines[i]);
@@ -166,6 +173,7 @@ enum cli_exit cmd_status(const struct cli *cli)
 	else
 		status_print(&status);
 	code = status.broker < 0 || status.lists.device_count == 0 ? CLI_NO_TPM : CLI_OK;
+	standing_done(&status.standing);
 	lists_done(&status.lists);
 	return code;
 }

@@ -27,8 +27,8 @@ static const struct verb verbs[] = {
 	{"status", "", 0, 0, true, cmd_status,
 		"what works here, what does not, and what to do about it",
 		"Shows the broker, the TPMs, what you may do and why not more, your groups\n"
-		"and open sessions, and what to do next. Ends with 4 where there is no broker or\n"
-		"no TPM.\n"},
+		"and open sessions, what is recorded as yours, what was refused lately, and what\n"
+		"to do next. Ends with 4 where there is no broker or no TPM.\n"},
 	{"profiles", "", 0, 0, true, cmd_profiles, "what a session may do, and which you may have",
 		"Lists the profiles: whether you may have them, and what each allows.\n"
 		"\n"

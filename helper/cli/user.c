@@ -40,3 +40,9 @@ bool user_name(uint32_t uid, char *ret_name, size_t size)
 		snprintf(ret_name, size, "%" PRIu32, uid);
 	return user != NULL;
 }
+
+bool user_is_gone(uint32_t uid)
+{
+	errno = 0;
+	return getpwuid(uid) == NULL && (errno == 0 || errno == ENOENT || errno == ESRCH);
+}

@@ -1,13 +1,14 @@
 """What people ask of the broker besides sessions: event logs, records, what is to be whose."""
 
+import json
 import os
 import shutil
 import signal
 import struct
 
 from agent import Agent
-from harness import (CLI, USERS, WORLD, Broker, Bus, Swtpm, TestCase, eventually, run_as,
-                     write_rule)
+from harness import (CLI, GROUPS, TPMGATE_USERS, USERS, WORLD, Broker, Bus, Swtpm, TestCase,
+                     eventually, run_as, write_rule)
 from wire import (ACCOUNT, ADOPT, BAD_REQUEST, BUSY, CC_CLEAR, CC_CREATE_PRIMARY, DENIED, DEVICES,
                   ECC_STORAGE_TEMPLATE, EMPTY_PASSWORD, EVENTLOG, FAILED, FORGET, INTERACTIVE,
                   KIND_NV, KIND_PERSISTENT, LOCKOUT, NO_DEVICE, NO_PROFILE, OK, OWNER, PROFILES,
@@ -306,6 +307,61 @@ class Account(Requests):
         eventually(lambda: carol.account()["tpm_sessions"] == 1, "the relay's word")
         self.assertEqual(self.caller("bob").account()["tpm_sessions"], 0)
         tpm.close()
+
+
+class Status(Requests):
+    def status(self, user):
+        result = self.tool(user, "status", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return json.loads(result.stdout), self.tool(user, "status").stdout
+
+    def test_all_of_it(self):
+        self.broker("--no-polkit")
+        carol = self.caller("carol")
+        tpm = carol.open("keys")
+        self.assertEqual(tpm.code(command(CC_CLEAR, [LOCKOUT], EMPTY_PASSWORD)), REFUSED)
+        tpm.close()
+        eventually(carol.refusals, "the relay's word")
+        root = self.caller(0)
+        self.assertEqual(self.adopt(root, USERS["carol"]).status, OK)
+        self.assertEqual(root.ask(ADOPT, tail=adopt_part(
+            77777, KIND_PERSISTENT, OBJECT, b"\0\x0bname")).status, OK)
+        facts, told = self.status("carol")
+        self.assertEqual([record["handle"] for record in facts["records"]], [INDEX])
+        self.assertEqual([(item["name"], item["rule"]) for item in facts["refusals"]],
+                         [("Clear", "command")])
+        self.assertIsNone(facts["records_problem"])
+        self.assertEqual(facts["gone_uids"], [])
+        self.assertEqual(facts["account"]["nv_writes"], 10)
+        self.assertIn("carol      NV index 0x01800123, 8 bytes on rm\n", told)
+        self.assertIn("carol: Clear (command, 0x000b0120)\n", told)
+        self.assertNotIn("77777", told)
+        facts, told = self.status(0)
+        self.assertEqual(sorted(record["uid"] for record in facts["records"]),
+                         sorted([USERS["carol"], 77777]))
+        self.assertEqual(facts["gone_uids"], [77777])
+        self.assertIn("sudo tpmgate forget 77777\n", told)
+        self.assertIn("carol: Clear", told)
+        # what it advises can be done
+        result = self.tool(0, "forget", "77777")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("tpm2_evictcontrol -C o -c 0x81000123", result.stdout)
+        self.assertEqual(self.status(0)[0]["gone_uids"], [])
+
+    def test_group_tss(self):
+        self.broker("--no-polkit")
+        result = run_as("carol", [CLI, "status"], groups=[GROUPS["tss"][0], TPMGATE_USERS])
+        self.assertIn("bypass tpmgate", result.stdout)
+
+    def test_without_a_registry(self):
+        """Nothing is recorded, and who asks is told so."""
+        self.start(Broker, self.swtpm, arguments=["--no-polkit", "--state-dir", "/nowhere"])
+        root = self.caller(0)
+        self.assertIn("could not open its registry", root.records()[1])
+        for reply in (self.adopt(root), root.ask(FORGET, session=USERS["alice"])):
+            self.assertEqual(reply.status, FAILED)
+            self.assertIn("could not open its registry", reply.message)
+        self.assertIn("could not open its registry", self.status(0)[1])
 
 
 class Adopt(Requests):

@@ -66,7 +66,11 @@ static void send_reply(struct fake_broker *broker, int fd)
 	} control;
 	struct iovec data = {.iov_base = broker->reply, .iov_len = broker->reply_size};
 	struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+	uint16_t type = broker->request.type;
 
+	if (type < sizeof broker->kept / sizeof *broker->kept && broker->kept[type].reply)
+		data = (struct iovec){
+			.iov_base = broker->kept[type].reply, .iov_len = broker->kept[type].size};
 	memset(&control, 0, sizeof control);
 	if (broker->fd_count > 0) {
 		message.msg_control = control.bytes;
@@ -83,7 +87,7 @@ static void send_reply(struct fake_broker *broker, int fd)
 	ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
 
 	/* the client may have had enough */
-	MUST(sent == (ssize_t)broker->reply_size || errno == EPIPE || errno == ECONNRESET);
+	MUST(sent == (ssize_t)data.iov_len || errno == EPIPE || errno == ECONNRESET);
 }
 
 static void receive_request(struct fake_broker *broker, int fd)
@@ -152,6 +156,8 @@ void fake_broker_done(struct fake_broker *broker)
 	fake_broker_join(broker);
 	for (size_t i = 0; i < broker->fd_count; i++)
 		close(broker->fds[i]);
+	for (size_t i = 0; i < sizeof broker->kept / sizeof *broker->kept; i++)
+		free(broker->kept[i].reply);
 	close(broker->listen_fd);
 	unlink(broker->path);
 	rmdir(broker->directory);
@@ -178,6 +184,21 @@ void fake_broker_item(struct fake_broker *broker, const void *item, size_t size,
 	reply.item_size = (uint32_t)item_size;
 	reply.length = (uint32_t)broker->reply_size;
 	memcpy(broker->reply, &reply, sizeof reply);
+}
+
+void fake_broker_keep(struct fake_broker *broker)
+{
+	struct protocol_reply reply;
+	struct fake_broker_kept *kept;
+
+	memcpy(&reply, broker->reply, sizeof reply);
+	MUST(reply.type < sizeof broker->kept / sizeof *broker->kept);
+	kept = &broker->kept[reply.type];
+	free(kept->reply);
+	kept->reply = malloc(broker->reply_size);
+	MUST(kept->reply != NULL);
+	memcpy(kept->reply, broker->reply, broker->reply_size);
+	kept->size = broker->reply_size;
 }
 
 int fake_broker_session(struct fake_broker *broker, int type)

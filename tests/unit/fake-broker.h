@@ -29,6 +29,10 @@ struct fake_broker {
 	bool no_reply;        /* close instead of a reply */
 	unsigned char reply[2 * PROTOCOL_REPLY_MAX];
 	size_t reply_size;
+	struct fake_broker_kept {
+		unsigned char *reply;
+		size_t size;
+	} kept[16];               /* by the request's type; in place of the reply above */
 	int fds[FAKE_BROKER_FDS]; /* to send along with the reply */
 	size_t fd_count;
 
@@ -50,6 +54,9 @@ void fake_broker_reply(struct fake_broker *broker, enum protocol_type type,
 	enum protocol_status status, const char *message);
 /* Adds an item: ITEM's SIZE bytes, in a field of ITEM_SIZE of which the rest is 0xff. */
 void fake_broker_item(struct fake_broker *broker, const void *item, size_t size, size_t item_size);
+
+/* The reply made so far is for requests of its type, the next one for all others. */
+void fake_broker_keep(struct fake_broker *broker);
 
 /* An OK reply to OPEN with the end of a socket pair of TYPE. Returns the other end. */
 int fake_broker_session(struct fake_broker *broker, int type);

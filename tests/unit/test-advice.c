@@ -17,6 +17,7 @@ static struct tpmgate_device device;
 static struct tpmgate_profile *profiles[2] = {&keys, &owner};
 static struct tpmgate_device *devices[1] = {&device};
 static struct lists lists;
+static struct standing standing;
 static struct facts facts;
 static struct advice_input input;
 static struct advice advice;
@@ -38,8 +39,10 @@ static int setup(void **state)
 		.users = {.name = "tpmgate-users", .exists = true},
 		.chips = {{.node = "/dev/tpmrm0", .version = 2, .node_present = true}},
 		.chip_count = 1};
+	standing = (struct standing){.has_account = false};
 	input = (struct advice_input){.facts = &facts,
 		.lists = &lists,
+		.standing = &standing,
 		.socket = "/run/tpmgate/broker.sock",
 		.source = "default",
 		.wanted = "keys"};
@@ -180,6 +183,52 @@ static void test_root(void **state)
 	assert_false(says("gpasswd"));
 }
 
+static void test_failures(void **state)
+{
+	(void)state;
+	standing.has_account = true; /* but nothing is known */
+	assert_says(1, "'keys' works");
+	standing.account = (struct protocol_account){.counter = 15,
+		.maximum = 32,
+		.limit = 16,
+		.interval = 600,
+		.charge = 2,
+		.charge_limit = 3,
+		.charge_falls = 77};
+	assert_says(1, "'keys' works");
+	standing.account.charge = 3;
+	assert_says(2, "for 77 s");
+	standing.account.counter = 16;
+	assert_says(2, "had counted 16 wrong authorizations");
+	standing.account.interval = 0;
+	assert_says(2, "recovery time");
+	assert_true(advice.works);
+}
+
+static void test_records(void **state)
+{
+	struct protocol_record records[] = {
+		{.uid = 1000, .handle = 0x01800001, .state = PROTOCOL_STATE_OWN},
+		{.uid = 1000, .handle = 0x01800002, .state = PROTOCOL_STATE_DOUBTFUL},
+		{.uid = 1000, .handle = 0x01800003, .state = PROTOCOL_STATE_DOUBTFUL},
+	};
+
+	(void)state;
+	standing.records = records;
+	standing.record_count = 1;
+	assert_says(1, "'keys' works");
+	standing.record_count = 2;
+	assert_says(2, "sudo tpmgate adopt 0x01800002 --for");
+	assert_false(says("others"));
+	standing.record_count = 3;
+	assert_says(2, "0x01800002 and others");
+	standing.gone[0] = 54321;
+	standing.gone[1] = 54322;
+	standing.gone_count = 2;
+	assert_says(4, "sudo tpmgate forget 54321");
+	assert_true(says("sudo tpmgate forget 54322"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -192,6 +241,8 @@ int main(void)
 		cmocka_unit_test_setup(test_faulty_and_unknown_profiles, setup),
 		cmocka_unit_test_setup(test_groups, setup),
 		cmocka_unit_test_setup(test_root, setup),
+		cmocka_unit_test_setup(test_failures, setup),
+		cmocka_unit_test_setup(test_records, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
