@@ -13,10 +13,23 @@ import struct
 
 from harness import PATIENCE, USERS, Process, readable
 from tap import receive_message
-from wire import Tpm, get_capability
+from wire import Tpm, get_capability, response_code
 
 PT_PERMANENT, PT_LOCKOUT_COUNTER, PT_MAX_AUTH_FAIL = 0x200, 0x20E, 0x20F
 PERMANENT_IN_LOCKOUT = 1 << 9
+
+
+RETRY = 0x922
+
+
+class Node(Tpm):
+    """The raw node: what a TPM wants to be sent again, the kernel sends again."""
+
+    def execute(self, data, timeout=PATIENCE):
+        while True:
+            response = super().execute(data, timeout)
+            if response_code(response) != RETRY:
+                return response
 
 
 class Switch:
@@ -95,7 +108,7 @@ class Switch:
 
     def direct(self):
         """The raw node, as a member of tss has it."""
-        return Tpm.direct(self)
+        return Node.direct(self)
 
     def stop(self):
         self.control.close()
