@@ -1,0 +1,161 @@
+"""TPM sessions, of which a TPM has few, and its time, of which it has one for all."""
+
+import struct
+
+from commands import (CONTEXT_LOAD, CONTEXT_SAVE, READ_CLOCK, RSA_STORAGE_TEMPLATE, flush, primary,
+                      session_entry, with_handle)
+from harness import GROUPS, PATIENCE, Broker, Swtpm, TestCase, readable
+from scenario import SHIPPED, Machine, Scenario, done, facts, made, open_to_members, without
+from tap import Tap
+from wire import (CC_CREATE_PRIMARY, CC_GET_RANDOM, NULL, Caller, command, response_code,
+                  start_session)
+
+POLICY_RESTART = 0x180
+SESSION_HANDLES = 0x905
+NO_SESSION, NOT_OWN = 0x000B0903, 0x000B01CB
+EVERYTHING = without()
+SESSIONS_OF_TPM = 64
+
+
+def restart(tpm, session):
+    return tpm.code(command(POLICY_RESTART, [session]))
+
+
+class Others(Scenario):
+    def test_row_20_flush(self):
+        """Others' sessions are listed, and a handle is all that FlushContext wants."""
+        machine = Machine(self)
+        victim, attacker = self.start(machine.switch.direct), machine.node
+        session = made(victim, start_session(kind=1))
+        self.assertIn(session, attacker.handles(0x02000000) + attacker.handles(0x03000000))
+        self.assertEqual(attacker.code(flush(session)), 0)
+        self.assertNotEqual(restart(victim, session), 0)
+
+        machine = Machine(self)
+        victim = machine.open("keys", "user1")
+        session = made(victim, start_session(kind=1))
+        for profiles in ("keys", EVERYTHING):
+            with self.subTest(profiles):
+                attacker = machine.open(profiles)
+                self.assertEqual(attacker.handles(0x02000000), [])
+                self.assertEqual(attacker.handles(0x03000000), [])
+                self.assertEqual(attacker.handles(0x80000000), [])
+                for handle in (session, session ^ 0x01000000, session + 1):
+                    self.assertEqual(f"{attacker.code(flush(handle)):#x}", f"{NOT_OWN:#x}")
+                self.assertEqual(machine.refusals()[-1][1], "not-own")
+                self.assertNotEqual(restart(attacker, session), 0)
+                self.assertNotEqual(attacker.code(command(
+                    CC_GET_RANDOM, [], session_entry(session), b"\0\x08")), 0)
+                self.assertEqual(restart(victim, session), 0)
+                attacker.close()
+
+    def test_row_20_objects(self):
+        """Kernel and manager number everybody's from the same value: it is no way in."""
+        machine = Machine(self)
+        victim = machine.open("keys", "user1")
+        key = made(victim, primary())
+        attacker = machine.open(EVERYTHING)
+        for code in (0x173, CONTEXT_SAVE):
+            self.assertNotEqual(attacker.code(with_handle(code, key)), 0)
+        self.assertNotEqual(attacker.code(flush(key)), 0)
+        self.assertEqual(victim.code(with_handle(0x173, key)), 0)
+
+
+class Exhaustion(Scenario):
+    def take_all(self, tpm):
+        """Saved sessions stay the TPM's; returns how many there was room for."""
+        for count in range(2 * SESSIONS_OF_TPM):
+            response = tpm.execute(start_session())
+            if response_code(response):
+                return count
+            if response_code(tpm.execute(with_handle(
+                    CONTEXT_SAVE, struct.unpack_from(">I", response, 10)[0]))):
+                return count
+        raise AssertionError("there is no end of sessions")
+
+    def test_row_21_all_sessions(self):
+        machine = Machine(self)
+        taken = self.take_all(machine.node)
+        self.assertGreaterEqual(taken, SESSIONS_OF_TPM - 1)
+        self.assertEqual(self.start(machine.switch.direct).code(start_session()), SESSION_HANDLES)
+
+        machine = Machine(self)
+        carol = [machine.open("keys") for _ in range(8)]
+        codes = []
+        for session in carol:
+            for _ in range(16):
+                response = session.execute(start_session())
+                codes.append(response_code(response))
+                if codes[-1] == 0 and len(codes) % 2:
+                    session.execute(with_handle(
+                        CONTEXT_SAVE, struct.unpack_from(">I", response, 10)[0]))
+        self.assertLess(codes.count(0), SESSIONS_OF_TPM / 2)
+        self.assertEqual(f"{codes[-1]:#x}", f"{NO_SESSION:#x}")
+        # What carol does costs nobody else a session.
+        made(machine.open("keys", "user1"), start_session())
+        self.assertEqual(machine.node.code(start_session()), 0)
+
+    def test_row_21_many_users(self):
+        """Each within their own number, and all of them not with the whole of the TPM's."""
+        machine = Machine(self)
+        codes = []
+        for user in range(10):
+            session = machine.open("keys", f"user{user}")
+            codes += [session.code(start_session()) for _ in range(12)]
+        self.assertLess(codes.count(0), SESSIONS_OF_TPM)
+        self.assertLessEqual({code for code in codes if code}, {NO_SESSION})
+        # The raw node, which PIN-protected disks and the system's services use, still has one.
+        self.assertEqual(machine.node.code(start_session()), 0)
+
+    def test_row_21_left_behind(self):
+        """Saved and never loaded again, by sessions that are long closed."""
+        machine = Machine(self)
+        for _ in range(12):
+            session = machine.open("keys")
+            self.take_few(session)
+            session.close()
+        user = machine.open("keys", "user1")
+        made(user, start_session())
+        self.assertEqual(machine.node.code(start_session()), 0)
+
+    def take_few(self, tpm):
+        for _ in range(8):
+            response = tpm.execute(start_session())
+            if response_code(response) == 0:
+                tpm.execute(with_handle(CONTEXT_SAVE, struct.unpack_from(">I", response, 10)[0]))
+
+
+class Turns(TestCase):
+    """Row 22: making RSA keys without end. The TPM does one thing at a time, for one user at a
+    time: who waits for it waits for what it is doing, not for all that somebody asks of it."""
+
+    KEYS = 8
+
+    def test_row_22_turns(self):
+        tap = self.start(Tap, self.start(Swtpm))
+        self.start(Broker, "rm:unix:" + tap.socket, arguments=["--no-polkit"],
+                   profiles=open_to_members(*SHIPPED))
+        carol = self.start(Caller, "carol")
+        user = self.start(Caller, "user1", groups=[GROUPS["tpmgate-users"][0]])
+        greedy = [self.start(lambda: carol.open()) for _ in range(self.KEYS)]
+        other = self.start(lambda: user.open())
+        tap.hold(CC_CREATE_PRIMARY)
+        start = len(tap.codes())
+        for session in greedy:
+            session.send(primary(NULL, RSA_STORAGE_TEMPLATE))
+        tap.wait_held()
+        other.send(command(READ_CLOCK))
+        # One key after the other, until the other user's command has had its turn.
+        before_other = 0
+        while not readable(other.socket, 0.2):
+            before_other += 1
+            self.assertLessEqual(before_other, 2, "one user's keys come before another's command")
+            tap.release()
+            tap.wait_held()
+        tap.hold(None)
+        self.assertEqual(response_code(other.receive()), 0)
+        self.assertLess(tap.codes(start).index(READ_CLOCK), self.KEYS)
+        tap.release()
+        # Delayed, not refused: carol gets every key.
+        for session in greedy:
+            self.assertEqual(response_code(session.receive(PATIENCE * 4)), 0)
