@@ -121,6 +121,7 @@ class Machine:
         self.node = test.start(self.switch.direct)
         self.broker = None
         self.callers = {}
+        self.sessions = []
         self.state = self.swtpm.directory + "/state"  # what the broker keeps
         os.mkdir(self.state, 0o700)
         os.chown(self.state, USERS["tpmgate"], USERS["tpmgate"])
@@ -143,13 +144,17 @@ class Machine:
         if user not in self.callers:
             self.callers[user] = self.test.start(
                 Caller, user, groups=[GROUPS["tpmgate-users"][0]])
-        return self.test.start(lambda: self.callers[user].open(profiles))
+        self.sessions.append(self.test.start(lambda: self.callers[user].open(profiles)))
+        return self.sessions[-1]
 
     def end(self):
-        """Stops the broker: the next one, of this machine or another, has its socket."""
+        """Stops the broker and its sessions: the next one, of this machine or another, has its
+        socket."""
+        for session in self.sessions:
+            session.close()
         if self.broker:
             self.broker.stop()
-        self.broker = None
+        self.broker, self.sessions = None, []
 
     def refusals(self):
         """(command, rule, code) of what the log says was refused."""
@@ -176,20 +181,19 @@ class Scenario(TestCase):
         clock = read_clock(machine.node)[0]
         for profiles in (*also, strongest):
             with self.subTest(profiles):
-                machine.end()
-                session = machine.open(profiles)
-                answer = attack(session, victim)
-                self.assertEqual(f"{answer:#010x}", f"{code:#010x}")
-                self.assertTrue(machine.refusals(), "nothing was logged")
-                name, logged_rule, logged_code = machine.refusals()[-1]
-                rules = (rule,) if isinstance(rule, str) else rule
-                self.assertIn(logged_rule, rules, name)
-                self.assertEqual(logged_code, code)
-                session.random()  # the session itself goes on
-                self.assertEqual(facts(machine.node), before)
-                self.assertLess(read_clock(machine.node)[0] - clock, HOUR)
-                session.close()
-        machine.end()
+                try:
+                    session = machine.open(profiles)
+                    answer = attack(session, victim)
+                    self.assertEqual(f"{answer:#010x}", f"{code:#010x}")
+                    self.assertTrue(machine.refusals(), "nothing was logged")
+                    name, logged_rule, logged_code = machine.refusals()[-1]
+                    self.assertIn(logged_rule, (rule,) if isinstance(rule, str) else rule, name)
+                    self.assertEqual(logged_code, code)
+                    session.random()  # the session itself goes on
+                    self.assertEqual(facts(machine.node), before)
+                    self.assertLess(read_clock(machine.node)[0] - clock, HOUR)
+                finally:
+                    machine.end()
 
     def threat(self, attack, changed, rule, prepare=None, **options):
         """Both. CHANGED(before, after) is what the damage is, and must be true; None where it is
