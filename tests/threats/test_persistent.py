@@ -10,6 +10,7 @@ from wire import CC_GET_RANDOM, REFUSED, command, start_session
 
 SIGNER = 0x81000010  # somebody's, without a password
 GUARDED = 0x81000011  # somebody's, whose password is counted
+OWN = 0x81000100  # the first that persist may give away
 NO_SPACE, TAKEN = 0x000B014B, 0x000B014C
 WEAK = without("owner", "admin")
 
@@ -115,29 +116,30 @@ class Own(Scenario):
         return code
 
     def test_row_09_own_keys_only(self):
-        self.assertEqual(self.keep(0x81000020), 0)
-        self.assertIn(0x81000020, self.machine.node.handles(0x81000000))
-        done(self.session, with_handle(READ_PUBLIC, 0x81000020))
+        self.assertEqual(self.keep(OWN), 0)
+        self.assertIn(OWN, self.machine.node.handles(0x81000000))
+        done(self.session, with_handle(READ_PUBLIC, OWN))
         # As own as it is, it is not another user's.
         other = self.machine.open("persist", "user1")
-        self.assertEqual(other.code(evict(0x81000020, 0x81000020)), REFUSED)
-        self.assertIn(0x81000020, self.machine.node.handles(0x81000000))
-        self.assertEqual(self.session.code(evict(0x81000020, 0x81000020)), 0)
-        self.assertNotIn(0x81000020, self.machine.node.handles(0x81000000))
+        self.assertEqual(other.code(evict(OWN, OWN)), REFUSED)
+        self.assertIn(OWN, self.machine.node.handles(0x81000000))
+        self.assertEqual(self.session.code(evict(OWN, OWN)), 0)
+        self.assertNotIn(OWN, self.machine.node.handles(0x81000000))
 
     def test_row_11_quota_of_keys(self):
-        self.assertEqual([self.keep(0x81000020 + i) for i in range(2)], [0, 0])
+        self.assertEqual([self.keep(OWN + i) for i in range(2)], [0, 0])
         before = facts(self.machine.node)
-        self.assertEqual(f"{self.keep(0x81000022):#x}", f"{NO_SPACE:#x}")
+        self.assertEqual(f"{self.keep(OWN + 2):#x}", f"{NO_SPACE:#x}")
         # Nor in another session, or after the first has ended.
         self.session.close()
         self.session = self.machine.open("persist")
-        self.assertEqual(f"{self.keep(0x81000022):#x}", f"{NO_SPACE:#x}")
+        self.assertEqual(f"{self.keep(OWN + 2):#x}", f"{NO_SPACE:#x}")
         self.assertEqual(facts(self.machine.node), before)
 
     def test_row_11_taken_handles(self):
+        persist(self.machine.node, OWN + 5)
         before = facts(self.machine.node)
-        self.assertEqual(f"{self.keep(SIGNER):#x}", f"{TAKEN:#x}")
-        for reserved in (0x81010001, 0x81020000, 0x81800001):
+        self.assertEqual(f"{self.keep(OWN + 5):#x}", f"{TAKEN:#x}")
+        for reserved in (SIGNER, 0x81010001, 0x81020000, 0x81800001):
             self.assertEqual(f"{self.keep(reserved):#x}", f"{REFUSED:#x}")
         self.assertEqual(facts(self.machine.node), before)
