@@ -6,14 +6,12 @@ the raw node's attack has done, and refuse() repeats it in sessions on another f
 nothing may have changed but time. Facts are read from the TPM itself, past the broker.
 """
 
-import os
 import re
 import struct
-import subprocess
 
 from commands import (NV_OWNER_READ, NV_READ_PUBLIC, READ_CLOCK, READ_PUBLIC, evict, nv_read,
                       primary, take_tpm2b, with_handle)
-from harness import BROKER, GROUPS, SOURCE, USERS, Broker, Swtpm, TestCase
+from harness import GROUPS, SOURCE, Broker, Swtpm, TestCase
 from switch import Switch
 from wire import CC_PCR_READ, REFUSED, Caller, command, get_capability, response_code
 
@@ -122,19 +120,14 @@ class Machine:
         self.broker = None
         self.callers = {}
         self.sessions = []
-        self.state = self.swtpm.directory + "/state"  # what the broker keeps
-        os.mkdir(self.state, 0o700)
-        os.chown(self.state, USERS["tpmgate"], USERS["tpmgate"])
+        self.state = None  # what the broker before this one has recorded
 
     def serve(self, config="", spec="rm:unix:", **options):
         """Starts the broker on it, with every shipped profile open to carol's group."""
-        arguments = ["--no-polkit"]
-        if "--state-dir" in subprocess.run([BROKER, "--help"], stdout=subprocess.PIPE, text=True,
-                                           check=False).stdout:
-            arguments += ["--state-dir", self.state]
         self.broker = self.test.start(
-            Broker, spec + self.switch.socket, arguments=arguments, config=config,
-            profiles=open_to_members(*SHIPPED), **options)
+            Broker, spec + self.switch.socket, arguments=["--no-polkit"], config=config,
+            profiles=open_to_members(*SHIPPED), state=self.state, **options)
+        self.state = self.broker.state
         return self.broker
 
     def open(self, profiles="keys", user="carol"):
