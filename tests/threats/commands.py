@@ -34,6 +34,7 @@ NO_DA, USER_WITH_AUTH = 0x400, 0x40
 # Signing keys of whichever hierarchy; the second signs what the TPM itself made, such as quotes.
 SIGN_TEMPLATE = struct.pack(
     ">HHIHHHHHHHH", 0x23, SHA256, 0x00040472, 0, ALG_NULL, 0x18, SHA256, 3, ALG_NULL, 0, 0)
+SIGN_PROTECTED = SIGN_TEMPLATE[:4] + struct.pack(">I", 0x00040072) + SIGN_TEMPLATE[8:]  # no noDA
 QUOTE_TEMPLATE = struct.pack(
     ">HHIHHHHHHHH", 0x23, SHA256, 0x00050472, 0, ALG_NULL, 0x18, SHA256, 3, ALG_NULL, 0, 0)
 RSA_STORAGE_TEMPLATE = struct.pack(

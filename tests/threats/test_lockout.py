@@ -9,7 +9,7 @@ right password as a wrong one, or count it.
 import struct
 import time
 
-from commands import (CONTEXT_LOAD, CONTEXT_SAVE, NV_ORDINARY, PROTECTED_TEMPLATE, SIGN_TEMPLATE,
+from commands import (CONTEXT_LOAD, CONTEXT_SAVE, NV_ORDINARY, PROTECTED_TEMPLATE, SIGN_PROTECTED,
                       clear, dictionary_attack_parameters, flush, nv_define, nv_read, nv_write,
                       primary, session_entry, sign, with_handle)
 from harness import eventually
@@ -20,7 +20,6 @@ from wire import (CC_GET_RANDOM, EMPTY_PASSWORD, LOCKOUT, NULL, OWNER, REFUSED, 
 
 LOCKED, LOCKED_HERE = 0x921, 0x000B0921
 MANY = "[Broker]\nMaxSessionsPerUser=50\n"
-SIGN_PROTECTED = SIGN_TEMPLATE[:4] + struct.pack(">I", 0x00040072) + SIGN_TEMPLATE[8:]
 DIRECT_INDEX = 0x01800001
 LOCKOUT_RULES = ("own-failures", "lockout-near")
 LONG = 10000  # seconds: nothing is forgotten while a test runs
