@@ -4,20 +4,9 @@
  */
 #include "broker/client.h"
 
+#include "common/lockout.h"
+
 #include <string.h>
-
-/* As the relay has it, which refuses what could count from there on. */
-static uint32_t balance_limit(uint32_t maximum)
-{
-	if (maximum >= 4)
-		return maximum / 2;
-	return maximum >= 2 ? 1 : 0;
-}
-
-static uint32_t balance_charge_limit(uint32_t maximum)
-{
-	return MAX(1, MIN(3, maximum / 4));
-}
 
 void balance_tell(struct client *client)
 {
@@ -37,10 +26,10 @@ void balance_tell(struct client *client)
 	g_strlcpy(item.device, device->name, sizeof item.device);
 	item.counter = report.lockout.counter;
 	item.maximum = report.lockout.maximum;
-	item.limit = balance_limit(report.lockout.maximum);
+	item.limit = lockout_counter_limit(report.lockout.maximum);
 	item.interval = report.lockout.interval;
 	item.charge = report.charge;
-	item.charge_limit = balance_charge_limit(report.lockout.maximum);
+	item.charge_limit = lockout_charge_limit(report.lockout.maximum);
 	item.charge_falls = report.charge_falls;
 	item.tpm_sessions = report.tpm_sessions;
 	item.tpm_sessions_max = broker->config.tpm_sessions_per_user;

@@ -79,17 +79,12 @@ static const struct {
 	{"dictionary-attack",
 		"a wrong authorization here raises the counter that locks everybody out",
 		"make the key or NV index with the attribute noda, or wait and try again"},
-	{"da-limit", "the failure counter, or the caller's share of it, is at its limit",
-		"wait: each lockout interval takes one failure back; tpm2_getcap "
-		"properties-variable"},
 	{"lockout-near",
 		"the TPM's failure counter, which is everybody's, is at the limit for tpmgate",
 		"wait: each lockout interval takes one failure back; tpm2_getcap "
 		"properties-variable"},
 	{"own-failures", "the caller's own failures are at the limit for one user",
 		"wait: each lockout interval without a failure takes one back"},
-	{"da-recovery", "the TPM does not take failures back in time",
-		"set a recovery time as administrator: tpm2_dictionarylockout --recovery-time"},
 
 	/* NV */
 	{"nv-auth", "an NV index is authorized by itself or the owner, as its rule says",
@@ -100,12 +95,8 @@ static const struct {
 		"choose an index from 0x01800000 to 0x01BFFFFF"},
 	{"nv-attributes", "attributes that an NV index of one's own may not have, or lacks",
 		"set noda, and leave out platform, policydelete and globallock attributes"},
-	{"nv-size", "an NV index larger than one may be",
-		"define a smaller one, and keep the data in a file that a key in the TPM protects"},
 	{"nv-quota", "the caller, or all callers together, have as much NV storage as they may",
 		"undefine an NV index that is not needed any more"},
-	{"nv-exists", "there is an NV index of this number, and it is not the caller's",
-		"choose another number, or have this index handed over: tpmgate adopt"},
 	{"handle-taken", "there is something at this handle already, perhaps another user's",
 		"choose another handle, or have this one handed over: tpmgate adopt"},
 	{"nv-writes", "the caller's NV writes for this hour are used up: they wear the TPM out",

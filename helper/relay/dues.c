@@ -1,5 +1,6 @@
 #include "relay/dues.h"
 
+#include "common/lockout.h"
 #include "relay/public-area.h"
 #include "relay/query.h"
 
@@ -43,27 +44,13 @@ static struct dues_refusal ask_simply(struct channel *channel, enum account_type
 	return ask(channel, &question, rule, code, NULL);
 }
 
-uint32_t dues_counter_limit(uint32_t maximum)
-{
-	if (maximum >= 4)
-		return maximum / 2;
-	return maximum >= 2 ? 1 : 0;
-}
-
-uint32_t dues_charge_limit(uint32_t maximum)
-{
-	uint32_t limit = maximum / 4 < 3 ? maximum / 4 : 3;
-
-	return limit > 1 ? limit : 1;
-}
-
 static struct dues_refusal judge_lockout(const struct dues_lockout *lockout, uint32_t charge)
 {
 	if (lockout->interval == 0)
 		return (struct dues_refusal){0}; /* this TPM counts nothing */
-	if (lockout->counter >= dues_counter_limit(lockout->maximum))
+	if (lockout->counter >= lockout_counter_limit(lockout->maximum))
 		return refusal("lockout-near", TPM_RC_LOCKOUT);
-	if (charge >= dues_charge_limit(lockout->maximum))
+	if (charge >= lockout_charge_limit(lockout->maximum))
 		return refusal("own-failures", TPM_RC_LOCKOUT);
 	return (struct dues_refusal){0};
 }

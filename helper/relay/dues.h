@@ -50,8 +50,3 @@ void dues_settle(struct channel *channel, const struct tpm_command *command,
  */
 bool dues_record(struct channel *channel, const struct tpm_response *response,
 	struct dues_refusal *ret_refusal);
-
-/* How much of MAXIMUM failures the TPM's counter may stand at before tpmgate stops trying. */
-uint32_t dues_counter_limit(uint32_t maximum);
-/* How many failures one uid may be charged with. */
-uint32_t dues_charge_limit(uint32_t maximum);

@@ -16,7 +16,7 @@ VICTIM, COUNTER, PIN, NV_PCR = 0x01800001, 0x01800002, 0x01800003, 0x01D10200
 PIN_FAIL = 8 << 4
 NO_SPACE = 0x000B014B
 WEAK = without("owner", "admin")
-COMMAND_OR_INDEX = ("command", "nv-index", "nv-attributes", "nv-size", "nv-range")
+COMMAND_OR_INDEX = ("command", "nv-index", "nv-attributes", "nv-range")
 
 
 def others_indices(tpm):

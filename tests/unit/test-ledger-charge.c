@@ -86,7 +86,7 @@ static void test_charge_never_falls_without_interval(void **state)
 	scene_pass(1000000);
 	assert_int_equal(report(ALICE).charge, 1);
 	assert_int_equal(report(ALICE).charge_falls, 0);
-	assert_false(ledger_is_clear(ledger));
+	assert_true(ledger_is_clear(ledger)); /* this TPM counts nothing */
 	/* an interval counts from when it is there */
 	actor_begin(a, ACCOUNT_HELD_DA);
 	assert_int_equal(a->age, 1000000);
