@@ -144,7 +144,7 @@ static int file_set_aside(struct registry_file *file)
 	for (int i = 0; i < 1000; i++) {
 		char name[64];
 
-		snprintf(name, sizeof name, "%s%lld-%d", FILE_CORRUPT, now, i);
+		g_snprintf(name, sizeof name, "%s%lld-%d", FILE_CORRUPT, now, i);
 		if (linkat(file->directory, FILE_NAME, file->directory, name, 0) == 0)
 			return 0;
 		if (errno != EEXIST)
@@ -190,7 +190,7 @@ static int file_make(struct registry_file *file, struct registry_record *records
 
 int registry_file_rewrite(struct registry_file *file, struct registry_record *records, size_t count)
 {
-	uint64_t number;
+	uint64_t number = 0;
 	int fd = file_make(file, records, count, &number);
 	int r = fd < 0 ? fd : 0;
 
@@ -305,7 +305,7 @@ static uint8_t *file_bytes(struct registry_file *file, struct stat *ret_status, 
 static bool file_read_all(
 	struct registry_file *file, struct registry_table *table, char **ret_problem)
 {
-	g_autofree uint8_t *bytes = NULL;
+	uint8_t *bytes;
 	struct registry_reading reading;
 	struct stat status;
 
@@ -313,6 +313,7 @@ static bool file_read_all(
 	if (!bytes)
 		return false;
 	reading = registry_read(bytes, (size_t)status.st_size, table);
+	g_free(bytes);
 	file->number = reading.file;
 	file->next = reading.next;
 	file->end = (off_t)reading.end;

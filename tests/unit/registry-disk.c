@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -71,8 +70,8 @@ static void disk_save_file(int fd)
 			abort();
 		file = &disk.files[disk.file_count++];
 		*file = (struct file_image){.inode = status.st_ino};
-		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-		snprintf(link, sizeof link, "%s/%llu", disk.links,
+		g_snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		g_snprintf(link, sizeof link, "%s/%llu", disk.links,
 			(unsigned long long)status.st_ino);
 		if (__real_linkat(AT_FDCWD, path, AT_FDCWD, link, AT_SYMLINK_FOLLOW) < 0)
 			abort();
@@ -116,7 +115,7 @@ static void disk_restore_names(void)
 		g_autofree char *path = g_build_filename(disk.directory, disk.names[i].name, NULL);
 		char link[256];
 
-		snprintf(link, sizeof link, "%s/%llu", disk.links,
+		g_snprintf(link, sizeof link, "%s/%llu", disk.links,
 			(unsigned long long)disk.names[i].inode);
 		if (strcmp(disk.names[i].name, "registry.lock") != 0 &&
 			__real_linkat(AT_FDCWD, link, AT_FDCWD, path, 0) < 0)

@@ -135,14 +135,22 @@ static enum account_answer apply_step(struct model *model, const struct step *st
 	return ACCOUNT_YES;
 }
 
+static bool model_equal(const struct model *first, const struct model *second)
+{
+	for (uint32_t i = 0; i < MODEL_HANDLES; i++)
+		if (first->handles[i].state != second->handles[i].state ||
+			first->handles[i].uid != second->handles[i].uid ||
+			first->handles[i].seed != second->handles[i].seed)
+			return false;
+	return memcmp(first->sealed, second->sealed, sizeof first->sealed) == 0;
+}
+
 enum account_answer model_apply(struct model *model, const struct step *step, bool *ret_changed)
 {
-	struct model before;
-	enum account_answer answer;
+	const struct model before = *model;
+	enum account_answer answer = apply_step(model, step);
 
-	memcpy(&before, model, sizeof before);
-	answer = apply_step(model, step);
-	*ret_changed = step->type == STEP_ADOPT || memcmp(&before, model, sizeof before) != 0;
+	*ret_changed = step->type == STEP_ADOPT || !model_equal(&before, model);
 	return answer;
 }
 

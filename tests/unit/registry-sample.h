@@ -7,7 +7,7 @@
 
 #include <glib.h>
 
-#define RECORD      256 /* bytes */
+#define RECORD      ((size_t)256) /* bytes */
 #define RECORDS_MAX 40
 
 struct sample {

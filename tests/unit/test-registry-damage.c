@@ -14,6 +14,14 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+/* The path in DIRECTORY that TEXT names. */
+static char *path_in(const char *text, const char *directory)
+{
+	const char *begin = strstr(text, directory);
+
+	return begin ? g_strndup(begin, strcspn(begin, ":")) : g_strdup("");
+}
+
 /* BYTES are damaged: that is told, they are kept, and nobody has what he had not. */
 static void check_damaged(struct sample *sample, const char *bytes, size_t size, const char *what)
 {
@@ -25,12 +33,13 @@ static void check_damaged(struct sample *sample, const char *bytes, size_t size,
 	sample_put(sample, bytes, size);
 	sample_open(sample);
 	problem = registry_problem(sample->scene.registry);
-	if (!problem || !strstr(problem, "registry.corrupt-"))
+	if (!problem || !strstr(problem, "registry.corrupt-")) {
 		fail_msg("%s: not reported: %s", what, problem);
+		return;
+	}
 	if (!model_covers(sample_model(sample), &sample->scene))
 		fail_msg("%s: somebody owns what he does not", what);
-	path = g_strndup(strstr(problem, sample->scene.directory),
-		strcspn(strstr(problem, sample->scene.directory), ":"));
+	path = path_in(problem, sample->scene.directory);
 	assert_true(g_file_get_contents(path, &kept, &kept_size, NULL));
 	assert_int_equal(kept_size, size);
 	assert_memory_equal(kept, bytes, size);
@@ -43,6 +52,11 @@ static void count_doubtful(const struct registry_entry *entry, void *context)
 		++*(unsigned *)context;
 }
 
+static void flip(char *byte, size_t bit)
+{
+	*byte = (char)(*byte ^ (char)(1u << bit));
+}
+
 static void test_a_flipped_bit(void **state)
 {
 	struct sample *sample = *state;
@@ -50,7 +64,7 @@ static void test_a_flipped_bit(void **state)
 	for (size_t i = 0; i < sample->size; i++) {
 		g_autofree char *what = g_strdup_printf("a bit of byte %zu", i);
 
-		sample->bytes[i] ^= (char)(1 << i % 8);
+		flip(&sample->bytes[i], i % 8);
 		check_damaged(sample, sample->bytes, sample->size, what);
 		sample_check_survivors(sample, i / RECORD);
 		registry_close(sample->scene.registry);
@@ -63,7 +77,7 @@ static void test_a_flipped_bit(void **state)
 			registry_close(sample->scene.registry);
 		}
 		sample->scene.registry = NULL;
-		sample->bytes[i] ^= (char)(1 << i % 8);
+		flip(&sample->bytes[i], i % 8);
 	}
 }
 
@@ -148,7 +162,7 @@ static void test_blocks_out_of_place(void **state)
 	struct sample *sample = *state;
 
 	for (size_t at = 0; at + RECORD < sample->size; at += RECORD) {
-		g_autofree char *bytes = g_malloc(sample->size + RECORD);
+		char *bytes = g_malloc(sample->size + RECORD);
 
 		memcpy(bytes, sample->bytes, at);
 		memcpy(bytes + at, sample->bytes + at + RECORD, sample->size - at - RECORD);
@@ -158,6 +172,7 @@ static void test_blocks_out_of_place(void **state)
 		memcpy(bytes + at + RECORD, sample->bytes + at, sample->size - at);
 		check_damaged(sample, bytes, sample->size + RECORD, "twice");
 		registry_close(sample->scene.registry);
+		g_free(bytes);
 		sample->scene.registry = NULL;
 	}
 }

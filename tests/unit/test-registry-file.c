@@ -100,7 +100,7 @@ static void test_the_file_does_not_grow_for_ever(void **state)
 		assert_int_equal(ask_claim(&sample->scene, &entry), ACCOUNT_YES);
 		assert_int_equal(ask_confirm(&sample->scene, &entry, false), ACCOUNT_YES);
 		assert_int_equal(stat(sample->path, &status), 0);
-		assert_true(status.st_size < 160 * RECORD);
+		assert_true((size_t)status.st_size < 160 * RECORD);
 	}
 	registry_scene_reopen(&sample->scene);
 	assert_null(registry_problem(sample->scene.registry));
@@ -111,7 +111,7 @@ static void set_file_size(rlim_t size)
 {
 	struct rlimit limit = {.rlim_cur = size, .rlim_max = RLIM_INFINITY};
 
-	signal(SIGXFSZ, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 

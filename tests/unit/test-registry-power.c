@@ -20,6 +20,7 @@
 
 #define STEPS_BEFORE 62 /* without a fault */
 #define STEPS        86
+#define SAID_MAX     ((size_t)STEPS * 2)
 
 /* ThreadSanitizer lets each process that ends, and there are hundreds, sleep for a second. */
 const char *__tsan_default_options(void);
@@ -164,7 +165,7 @@ static int run_child(struct registry_scene *scene, uint32_t seed, enum disk_faul
 	if (pid == 0)
 		child_run(scene, links, ends[1], seed, fault, at);
 	close(ends[1]);
-	while ((got = read(ends[0], ret_said + *ret_size, 2 * STEPS - *ret_size)) > 0)
+	while ((got = read(ends[0], ret_said + *ret_size, SAID_MAX - *ret_size)) > 0)
 		*ret_size += (size_t)got;
 	close(ends[0]);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -180,7 +181,7 @@ static bool check_fault(enum disk_fault fault, uint32_t seed, unsigned at)
 	struct registry_entry extra = sealed_entry(2000, 1);
 	struct history *history = g_new0(struct history, 1);
 	g_autofree char *problem = NULL;
-	char said[2 * STEPS];
+	char said[SAID_MAX];
 	size_t size;
 	int r;
 
