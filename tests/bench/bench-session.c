@@ -50,7 +50,8 @@ int bench_start_broker(const struct bench *bench, const char *tpm)
 	r = bench_write(bench_path(bench, "bench.profile", profile), text);
 	if (r == 0)
 		r = bench_write(bench_path(bench, "tpmgate.conf", config),
-			"[Broker]\nMaxSessionsPerUser=64\n");
+			"[Broker]\nMaxSessionsPerUser=64\n"
+			"[Account]\nTpmSessionsPerUser=64\nTpmSessions=64\n");
 	if (r < 0)
 		return r;
 
@@ -62,7 +63,8 @@ int bench_start_broker(const struct bench *bench, const char *tpm)
 	/* The socket listens before the broker runs, so that nobody waits for it to be ready. */
 	const char *const argv[] = {bench->broker, "--tpm", tpm, "--config", config,
 		"--profiles-dir", bench->directory, "--relay", bench->relay, "--rm", bench->rm,
-		"--no-polkit", "--idle-exit", "600", getuid() == 0 ? "--allow-root" : NULL, NULL};
+		"--state-dir", bench->directory, "--no-polkit", "--idle-exit", "600",
+		getuid() == 0 ? "--allow-root" : NULL, NULL};
 
 	return process_start(argv, &listener, 1, PROCESS_LISTEN | PROCESS_QUIET);
 }

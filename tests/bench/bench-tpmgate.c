@@ -53,7 +53,7 @@ static int bench_remove(const char *path, const struct stat *status, int type, s
 static int bench_run(const struct bench *bench)
 {
 	static int (*const parts[])(const struct bench *) = {
-		bench_relay, bench_session, bench_abrmd};
+		bench_filter, bench_relay, bench_session, bench_abrmd};
 	int r = bench_pin();
 
 	for (size_t i = 0; i < sizeof parts / sizeof parts[0] && r == 0; i++) {

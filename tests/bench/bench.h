@@ -31,6 +31,9 @@ int bench_open(const struct bench *bench);
 int bench_session_run(void *context, unsigned int count);
 
 /* Each prints its figures, or says what is missing. Returns 0 or a negative errno. */
+int bench_filter(const struct bench *bench);
+/* Microseconds of GetRandom in the filter, once bench_filter() has measured them. */
+double bench_filter_random(void);
 int bench_relay(const struct bench *bench);
 int bench_session(const struct bench *bench);
 int bench_abrmd(const struct bench *bench);
