@@ -86,10 +86,10 @@ static struct filter_verdict check_evict_handle(const struct filter_question *q)
 	uint32_t object = q->command->handles[1];
 	uint32_t handle = (uint32_t)q->command->parameters[0].number;
 
-	if (policy_allows_handle(q->policy, handle, POLICY_USE_EVICT))
-		return allow();
 	if (object >> 24 == TPM_HT_PERSISTENT) /* what is removed must be what was judged */
 		return allow_if(handle == object, "persistent-range");
+	if (policy_allows_handle(q->policy, handle, POLICY_USE_EVICT))
+		return allow();
 	if (handle < FILTER_OWN_PERSISTENT_FIRST || handle > FILTER_OWN_PERSISTENT_LAST)
 		return deny("persistent-range");
 	return check_free(q, handle);
