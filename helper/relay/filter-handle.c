@@ -72,6 +72,8 @@ struct filter_verdict filter_own_nv(const struct filter_question *q, uint32_t in
 {
 	const struct account_entity *entity = account_entity(q->account, index);
 
+	if (index >> 24 != TPM_HT_NV_INDEX) /* outside of the TPM, or permanent: nobody's own */
+		return deny("nv-index");
 	if (!is_asked(entity))
 		return need(FILTER_FACT_PUBLIC, index);
 	if (!entity->known) /* there is none: what a TPM says */
