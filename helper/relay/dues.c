@@ -1,6 +1,7 @@
 #include "relay/dues.h"
 
 #include "common/lockout.h"
+#include "relay/log.h"
 #include "relay/public-area.h"
 #include "relay/query.h"
 
@@ -231,7 +232,10 @@ int dues_pay(struct channel *channel, struct account *account, const struct tpm_
 	return r;
 }
 
-/* What became of a claim or drop. Where nobody knows, the broker is not told and will doubt. */
+/*
+ * What became of a claim or drop. Where nobody knows, the session ends, and the broker doubts it:
+ * it takes no other claim of a session that has not told of its last.
+ */
 static void settle_claim(struct channel *channel, const struct tpm_command *command,
 	enum dues_outcome outcome, uint32_t code)
 {
@@ -239,8 +243,11 @@ static void settle_claim(struct channel *channel, const struct tpm_command *comm
 	struct account_message answer;
 	enum account_kind kind;
 
-	if (outcome == DUES_UNKNOWN)
+	if (outcome == DUES_UNKNOWN) {
+		log_event("session ended: nobody knows whether the TPM has made what was claimed");
+		channel_release(channel, TPM_RC_LAYER | TPM_RC_FAILURE);
 		return;
+	}
 	question.argument = outcome == DUES_ANSWERED && code == TPM_RC_SUCCESS;
 	question.handle = filter_claimed_handle(command, &kind);
 	question.kind = kind;
