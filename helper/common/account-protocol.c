@@ -34,7 +34,7 @@ static const struct account_shape shapes[] = {
 	{ACCOUNT_LOOKUP, ACCOUNT_FROM_RELAY, HAS_SERIAL | HAS_KIND | HAS_HANDLE | HAS_DATA, 0},
 	{ACCOUNT_CHARGE, ACCOUNT_FROM_RELAY, HAS_SERIAL, 0},
 	{ACCOUNT_FLUSH_BEGIN, ACCOUNT_FROM_RELAY, HAS_SERIAL | HAS_HANDLE, 0},
-	{ACCOUNT_ANSWER, ACCOUNT_FROM_BROKER, HAS_SERIAL | HAS_VALUES, ACCOUNT_WAIT},
+	{ACCOUNT_ANSWER, ACCOUNT_FROM_BROKER, HAS_SERIAL | HAS_VALUES, ACCOUNT_RATE},
 
 	{ACCOUNT_DA_END, ACCOUNT_FROM_RELAY, HAS_VALUES, 1},
 	{ACCOUNT_TURN_END, ACCOUNT_FROM_RELAY, 0, 0},
@@ -44,6 +44,8 @@ static const struct account_shape shapes[] = {
 	{ACCOUNT_SAVES, ACCOUNT_FROM_RELAY, HAS_VALUES, UINT32_MAX},
 	{ACCOUNT_REFUSED, ACCOUNT_FROM_RELAY, HAS_VALUES | HAS_DATA, UINT32_MAX},
 	{ACCOUNT_STATE, ACCOUNT_FROM_RELAY, 0, ACCOUNT_HELD_ALL},
+	{ACCOUNT_FAILED, ACCOUNT_FROM_RELAY, 0, ACCOUNT_FAILURE_HIERARCHY},
+	{ACCOUNT_ABSENT, ACCOUNT_FROM_RELAY, HAS_KIND | HAS_HANDLE, 0},
 
 	{ACCOUNT_FLUSH, ACCOUNT_FROM_BROKER, HAS_HANDLE, 0},
 	{ACCOUNT_RESUME, ACCOUNT_FROM_BROKER, 0, 0},
@@ -107,10 +109,21 @@ static int account_names_something(const struct account_message *message)
 		return 1;
 	if ((message->kind == ACCOUNT_KIND_SEALED) != (message->handle == 0))
 		return 0;
-	if (message->kind == ACCOUNT_KIND_SEALED &&
-		(message->type == ACCOUNT_DROP || message->type == ACCOUNT_CONFIRM))
+	if (message->kind == ACCOUNT_KIND_SEALED && message->type != ACCOUNT_CLAIM &&
+		message->type != ACCOUNT_LOOKUP)
 		return 0;
 	return message->size > 0 || (message->type != ACCOUNT_CLAIM && message->handle != 0);
+}
+
+/* Handles are claimed where own ones are made. */
+static int account_claims_in_range(const struct account_message *message)
+{
+	if (message->type != ACCOUNT_CLAIM || message->kind == ACCOUNT_KIND_SEALED)
+		return 1;
+	if (message->kind == ACCOUNT_KIND_NV)
+		return message->handle >= ACCOUNT_NV_FIRST && message->handle <= ACCOUNT_NV_LAST;
+	return message->handle >= ACCOUNT_PERSISTENT_FIRST &&
+	       message->handle <= ACCOUNT_PERSISTENT_LAST;
 }
 
 int account_message_decode(const void *packet, size_t size, enum account_sender sender,
@@ -124,9 +137,10 @@ int account_message_decode(const void *packet, size_t size, enum account_sender 
 	memcpy(&message, packet, sizeof message);
 	shape = account_shape(message.type, sender);
 	if (message.magic != ACCOUNT_MAGIC || !shape || !account_fits(&message, shape) ||
-		!account_names_something(&message))
+		!account_names_something(&message) || !account_claims_in_range(&message))
 		return -EBADMSG;
-	if (message.type == ACCOUNT_REVOKE && message.argument == ACCOUNT_REASON_NONE)
+	if ((message.type == ACCOUNT_REVOKE || message.type == ACCOUNT_FAILED) &&
+		message.argument == 0)
 		return -EBADMSG;
 	*ret_message = message;
 	return 0;

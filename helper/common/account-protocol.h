@@ -25,7 +25,7 @@
  *                  values[0] = bytes of the NV index. YES: the claim is on disk. For sealed data
  *                  (no handle): it was made, and is recorded
  *   DROP           the own NV index or persistent handle `handle` is about to be removed. YES: that
- *                  is on disk
+ *                  is on disk. As a CLAIM of a handle it is an NV write, and charged
  *   CONFIRM        what became of the CLAIM or DROP of `handle`; `argument` 1 = success, else 0
  *   LOOKUP         is `handle`, or for sealed data what `data` says, recorded for this uid and as
  *                  `data` describes it? Without `data`: is the handle recorded at all?
@@ -44,6 +44,8 @@
  *   GONE           the TPM session `handle` is no more
  *   SAVES          the TPM's context counter advanced: `argument` = by so many saves at least;
  *                  values[0] = TPM_PT_CONTEXT_GAP_MAX, 0: not known
+ *   FAILED         an authorization failed; `argument` is an account_failure
+ *   ABSENT         the TPM has no NV index or persistent object `handle`: a record of it is stale
  *   REFUSED        a command was refused: `argument` = response code; values[0] = command code, 0
  *                  for what was no command; values[1] = how many more were refused and not told;
  *                  `data` = the rule's name
@@ -87,6 +89,8 @@ enum account_type {
 	ACCOUNT_SAVES = 37,
 	ACCOUNT_REFUSED = 38,
 	ACCOUNT_STATE = 39,
+	ACCOUNT_FAILED = 40,
+	ACCOUNT_ABSENT = 41,
 
 	ACCOUNT_FLUSH = 48,
 	ACCOUNT_RESUME = 49,
@@ -105,8 +109,22 @@ enum account_answer {
 	ACCOUNT_LIMIT = 2,       /* a quota of the uid, or of all, is reached */
 	ACCOUNT_TAKEN = 3,       /* the handle is recorded for somebody */
 	ACCOUNT_UNAVAILABLE = 4, /* the registry cannot be written */
+	ACCOUNT_RATE = 6,        /* the NV writes of this hour are used up */
 	ACCOUNT_WAIT = 5,        /* the answer comes later: the first within 5 s, the other 60 s */
 };
+
+/* What failed, where nothing was held for it. */
+enum account_failure {
+	ACCOUNT_FAILURE_NONE = 0,
+	ACCOUNT_FAILURE_COUNTED = 1,   /* the TPM counted it, though no token was held */
+	ACCOUNT_FAILURE_HIERARCHY = 2, /* of a hierarchy, which the TPM does not count */
+};
+
+/* Where own NV indices and own persistent objects are made. */
+#define ACCOUNT_NV_FIRST         0x01800000u
+#define ACCOUNT_NV_LAST          0x01bfffffu
+#define ACCOUNT_PERSISTENT_FIRST 0x81000100u
+#define ACCOUNT_PERSISTENT_LAST  0x8100ffffu
 
 /* What the registry records; `kind` of CLAIM, DROP, CONFIRM and LOOKUP. */
 enum account_kind {

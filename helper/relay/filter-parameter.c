@@ -59,7 +59,7 @@ static struct filter_verdict check_own_nv_public(
 					  TPMA_NV_PLATFORMCREATE | TPMA_NV_POLICY_DELETE |
 					  TPMA_NV_GLOBALLOCK;
 
-	if (nv->index < FILTER_OWN_NV_FIRST || nv->index > FILTER_OWN_NV_LAST)
+	if (nv->index < ACCOUNT_NV_FIRST || nv->index > ACCOUNT_NV_LAST)
 		return deny("nv-range");
 	if (nv->attributes & forbidden || !(nv->attributes & TPMA_NV_NO_DA))
 		return deny("nv-attributes");
@@ -90,7 +90,7 @@ static struct filter_verdict check_evict_handle(const struct filter_question *q)
 		return allow_if(handle == object, "persistent-range");
 	if (policy_allows_handle(q->policy, handle, POLICY_USE_EVICT))
 		return allow();
-	if (handle < FILTER_OWN_PERSISTENT_FIRST || handle > FILTER_OWN_PERSISTENT_LAST)
+	if (handle < ACCOUNT_PERSISTENT_FIRST || handle > ACCOUNT_PERSISTENT_LAST)
 		return deny("persistent-range");
 	return check_free(q, handle);
 }

@@ -13,12 +13,6 @@ struct filter_question {
 
 #define FILTER_REFUSED (TPM_RC_LAYER | TPM_RC_DISABLED)
 
-/* Own NV indices and own persistent keys are made here. */
-#define FILTER_OWN_NV_FIRST         0x01800000u
-#define FILTER_OWN_NV_LAST          0x01bfffffu
-#define FILTER_OWN_PERSISTENT_FIRST 0x81000100u
-#define FILTER_OWN_PERSISTENT_LAST  0x8100ffffu
-
 static inline struct filter_verdict allow(void)
 {
 	return (struct filter_verdict){.kind = FILTER_ALLOW};
