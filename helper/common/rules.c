@@ -36,6 +36,8 @@ static const struct {
 		"own"},
 	{"unknown-fact", "a fact on which the answer depends could not be learnt",
 		"try again; if it stays so, the handle names nothing or the TPM does not answer"},
+	{"changed", "what a handle names was replaced while the command waited for its turn",
+		"try again: what is there now is judged anew"},
 	{"bind", "a TPM session can be bound to an object only, and to none of another kind",
 		"start the session without bind, and authorize the hierarchy or NV index by "
 		"itself"},

@@ -160,6 +160,11 @@ struct account_record account_sealed_record(struct cursor parameters)
 	return make_record(object.unique);
 }
 
+bool account_is_replaceable(uint32_t handle)
+{
+	return handle >> 24 == TPM_HT_PERSISTENT && handle != TPM_SRK_RSA && handle != TPM_SRK_ECC;
+}
+
 /*
  * Whether a wrong authorization through the session that COMMAND makes can raise the failure
  * counter: what it is bound to is tried with each use (Part 1, section 19.6.10). Of a saved session
@@ -173,6 +178,8 @@ static bool is_bound_to_counter(const struct account *account, const struct tpm_
 		return true;
 	if (command->handles[1] == TPM_RH_NULL)
 		return false;
+	if (account_is_replaceable(command->handles[1]))
+		return true;
 	entity = account_entity(account, command->handles[1]);
 	return !entity || !account_entity_is_no_da(entity);
 }
@@ -235,6 +242,18 @@ bool account_is_wrong_authorization(uint32_t code)
 
 	return code == TPM_RC_LOCKOUT ||
 	       (code & 0x80 && (error == TPM_RC_AUTH_FAIL || error == TPM_RC_BAD_AUTH));
+}
+
+void account_distrust_sessions(struct account *account, const struct tpm_command *command)
+{
+	for (unsigned i = 0; i < command->authorization_count; i++) {
+		uint32_t handle = command->authorizations[i].handle;
+		struct account_session *session =
+			handle != 0 ? session_slot(account, handle) : NULL;
+
+		if (session)
+			session->dictionary_attack = true;
+	}
 }
 
 bool account_is_counted_failure(uint32_t code)
@@ -345,6 +364,7 @@ void account_learn_public(
 	else if (code == TPM_RC_SUCCESS)
 		describe_read_object(parameters, &entity);
 	entity.unreadable = !entity.known;
+	entity.absent = code == tpm_rc_at(TPM_RC_HANDLE, 0);
 	*slot = entity;
 }
 

@@ -31,6 +31,7 @@ struct account_entity {
 	uint32_t handle;     /* 0: the slot is free */
 	bool known;          /* the rest is filled in */
 	bool unreadable;     /* the TPM did not give the public area; it is not asked again */
+	bool absent;         /* because there is nothing of that handle */
 	bool sequence;       /* a hash, HMAC or signature sequence; it has no public area */
 	uint32_t policies;   /* transient: which policies let it be made or loaded, as bits */
 	uint16_t type;       /* TPM_ALG_ID; 0 for an NV index */
@@ -72,6 +73,13 @@ bool account_sessions_full(const struct account *account);
 /* What is known about HANDLE: a transient object, persistent object or NV index; NULL: nothing. */
 const struct account_entity *account_entity(const struct account *account, uint32_t handle);
 
+/*
+ * Whether HANDLE may name another object when a command reaches the TPM than when it was judged:
+ * whoever may make keys persistent can replace one at any moment. Nothing that was read of it is
+ * certain.
+ */
+bool account_is_replaceable(uint32_t handle);
+
 /* Authorizing this entity cannot raise the TPM's failure counter. */
 bool account_entity_is_no_da(const struct account_entity *entity);
 /* A restricted decryption key: a storage root key, where it is a primary. */
@@ -94,6 +102,9 @@ void account_forget_entities(struct account *account);
 
 /* Forgets the transient objects that are not among the u32 in HANDLES: Clear flushes some. */
 void account_keep_objects(struct account *account, struct cursor handles);
+
+/* Any use of COMMAND's TPM sessions is taken for an authorization that can be counted. */
+void account_distrust_sessions(struct account *account, const struct tpm_command *command);
 
 /* HANDLE, a transient object or TPM session, is gone. */
 void account_forget(struct account *account, uint32_t handle);

@@ -29,6 +29,8 @@ static struct dues_refusal ask(struct channel *channel, const struct account_mes
 		return (struct dues_refusal){0};
 	case ACCOUNT_UNAVAILABLE:
 		return refusal("registry", TPM_RC_DISABLED);
+	case ACCOUNT_RATE:
+		return refusal("nv-writes", TPM_RC_NV_RATE);
 	case ACCOUNT_TAKEN:
 		return refusal("handle-taken", TPM_RC_NV_DEFINED);
 	default:

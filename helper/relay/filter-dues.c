@@ -4,10 +4,11 @@
  *   turn      what makes keys, a full self-test, and RSA private key operations
  *   da        any authorization of an object or NV index that is not known to be noDA, and any
  *             command with a session that is bound to such a thing or was saved: each wrong one
- *             raises the counter that locks everybody out. The storage root key is no exception
- *   charge    what writes NV memory and is allowed because it is own
- *   claim, drop  what makes or removes an own NV index or persistent key
- *   record    Create and CreateLoaded of sealed data
+ *             raises the counter that locks everybody out. The storage root key is no exception,
+ * and of other persistent objects nothing is certain: see account_is_replaceable() charge    what
+ * writes an own NV index, and what authorizes a PIN index, which that writes to claim, drop  what
+ * makes or removes an own NV index or persistent key record    Create and CreateLoaded of sealed
+ * data
  */
 #include "relay/filter-rules.h"
 #include "relay/public-area.h"
@@ -22,6 +23,10 @@ static struct filter_verdict check_counted(const struct account *account,
 	*ret_counted = false;
 	if (command->info->handles[i].role == TPM_ROLE_NONE)
 		return allow();
+	if (account_is_replaceable(handle)) {
+		*ret_counted = true;
+		return allow();
+	}
 	if (!is_object(handle) && handle >> 24 != TPM_HT_NV_INDEX)
 		return allow(); /* PCRs and hierarchies are not; lockout is a profile's own matter
 				 */
@@ -107,19 +112,18 @@ static bool makes_sealed_data(const struct tpm_command *command)
 	       public_is_sealed(object.type, object.attributes);
 }
 
-/* What own NV indices and persistent keys owe. */
+/* What own NV indices and persistent keys owe. A claim or drop is charged by the broker. */
 static uint32_t own_dues(const struct tpm_command *command)
 {
 	switch (command->info->code) {
 	case TPM_CC_NV_DEFINE_SPACE:
 	case TPM_CC_NV_DEFINE_SPACE_2:
-		return FILTER_DUE_CHARGE | FILTER_DUE_CLAIM;
+		return FILTER_DUE_CLAIM;
 	case TPM_CC_NV_UNDEFINE_SPACE:
-		return FILTER_DUE_CHARGE | FILTER_DUE_DROP;
+		return FILTER_DUE_DROP;
 	case TPM_CC_EVICT_CONTROL:
-		return FILTER_DUE_CHARGE |
-		       (command->handles[1] >> 24 == TPM_HT_PERSISTENT ? FILTER_DUE_DROP
-								       : FILTER_DUE_CLAIM);
+		return command->handles[1] >> 24 == TPM_HT_PERSISTENT ? FILTER_DUE_DROP
+								      : FILTER_DUE_CLAIM;
 	default:
 		break;
 	}
@@ -127,6 +131,22 @@ static uint32_t own_dues(const struct tpm_command *command)
 		if (command->info->handles[i].use == TPM_USE_NV_WRITE)
 			return FILTER_DUE_CHARGE;
 	return 0;
+}
+
+/* Whether an authorization by itself writes to an NV index, as that of an adopted PIN index does.
+ */
+static bool writes_by_authorization(
+	const struct account *account, const struct tpm_command *command)
+{
+	for (unsigned i = 0; i < command->handle_count; i++) {
+		const struct account_entity *entity = account_entity(account, command->handles[i]);
+
+		if (command->info->handles[i].role != TPM_ROLE_NONE && entity &&
+			command->handles[i] >> 24 == TPM_HT_NV_INDEX &&
+			public_nv_counts_pins(entity->attributes))
+			return true;
+	}
+	return false;
 }
 
 uint32_t filter_claimed_handle(const struct tpm_command *command, enum account_kind *ret_kind)
@@ -163,5 +183,7 @@ struct filter_verdict filter_dues(const struct account *account, const struct tp
 		verdict.dues |= FILTER_DUE_RECORD;
 	if (verdict.own)
 		verdict.dues |= own_dues(command);
+	if (writes_by_authorization(account, command))
+		verdict.dues |= FILTER_DUE_CHARGE;
 	return add_dictionary_attack(account, command, verdict);
 }

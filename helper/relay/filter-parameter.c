@@ -7,7 +7,8 @@
  *   ContextLoad             objects of a hierarchy in Hierarchies=; any TPM session: the TPM's own
  *                           check of the blob is the proof
  *   NV_DefineSpace, ...2    an index in NvDefine=; or one that is free, in the range of own
- *                           indices, with noDA and nothing that is the platform's
+ *                           indices, with noDA and nothing that is the platform's; no PIN
+ *                           index, which each wrong authorization writes to
  *   EvictControl            a persistent handle in Evict=; or one that is free, in the range of own
  *                           keys; or the own one that is removed
  *   GetCapability           capabilities in Capabilities=; handles are answered by the relay
@@ -48,8 +49,9 @@ static struct filter_verdict check_free(const struct filter_question *q, uint32_
 
 	if (!entity || (!entity->known && !entity->unreadable))
 		return need(FILTER_FACT_PUBLIC, handle);
-	return entity->known ? refuse("handle-taken", TPM_RC_LAYER | TPM_RC_NV_DEFINED)
-			     : allow_own();
+	if (entity->known)
+		return refuse("handle-taken", TPM_RC_LAYER | TPM_RC_NV_DEFINED);
+	return entity->absent ? allow_own() : deny("unknown-fact");
 }
 
 static struct filter_verdict check_own_nv_public(
@@ -61,7 +63,8 @@ static struct filter_verdict check_own_nv_public(
 
 	if (nv->index < ACCOUNT_NV_FIRST || nv->index > ACCOUNT_NV_LAST)
 		return deny("nv-range");
-	if (nv->attributes & forbidden || !(nv->attributes & TPMA_NV_NO_DA))
+	if (nv->attributes & forbidden || !(nv->attributes & TPMA_NV_NO_DA) ||
+		public_nv_counts_pins(nv->attributes))
 		return deny("nv-attributes");
 	return check_free(q, nv->index);
 }

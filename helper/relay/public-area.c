@@ -11,6 +11,13 @@ bool public_is_sealed(uint16_t type, uint32_t attributes)
 	       !(attributes & (TPMA_OBJECT_DECRYPT | TPMA_OBJECT_SIGN));
 }
 
+bool public_nv_counts_pins(uint32_t attributes)
+{
+	uint32_t type = attributes >> TPMA_NV_TYPE_SHIFT & 0xf;
+
+	return type == TPM_NT_PIN_FAIL || type == TPM_NT_PIN_PASS;
+}
+
 /* authPolicy, the scheme (sealed data has none), `unique`. */
 static int parse_sealed_unique(struct cursor *area, struct cursor *ret_unique)
 {

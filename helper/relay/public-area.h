@@ -25,6 +25,9 @@ struct public_nv {
 /* KEYEDHASH without sign and decrypt. */
 bool public_is_sealed(uint16_t type, uint32_t attributes);
 
+/* Whether authorizations write to the NV index: TPM_NT_PIN_FAIL and _PASS (Part 2, 13.2). */
+bool public_nv_counts_pins(uint32_t attributes);
+
 /* The front of a TPMT_PUBLIC or TPMT_TEMPLATE. Returns 0 or -EBADMSG. */
 int public_parse_object(struct cursor area, struct public_object *ret_object);
 

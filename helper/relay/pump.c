@@ -19,6 +19,7 @@ void pump_init(struct pump *pump, const struct policy_image *image)
 	pump->image = image;
 	pump->channel = channel_new(image);
 	pump->account = account_new(image->object_slots, image->session_slots);
+	pump->account.failed_hierarchies = image->hierarchy_failures;
 }
 
 /* The answer by which a command is refused, told to the log and to the broker. */
@@ -64,12 +65,27 @@ static size_t answer_locally(struct pump *pump, const struct tpm_command *comman
 	return r < 0 ? answer_failure(pump, r) : size;
 }
 
+/* Reads the public area of HANDLE. That there is none may be news to the broker. */
+static int learn_public(struct pump *pump, uint32_t handle)
+{
+	struct account_message message = account_message_new(ACCOUNT_ABSENT, 0);
+	int r = query_public(&pump->channel, &pump->account, handle);
+	const struct account_entity *entity = account_entity(&pump->account, handle);
+
+	if (r < 0 || !entity || !entity->absent || handle >> 24 == TPM_HT_TRANSIENT)
+		return r;
+	message.kind = handle >> 24 == TPM_HT_NV_INDEX ? ACCOUNT_KIND_NV : ACCOUNT_KIND_PERSISTENT;
+	message.handle = handle;
+	channel_tell(&pump->channel, &message);
+	return 0;
+}
+
 /* Learns what VERDICT wants to know. */
 static int learn_fact(struct pump *pump, const struct filter_verdict *verdict)
 {
 	switch (verdict->fact) {
 	case FILTER_FACT_PUBLIC:
-		return query_public(&pump->channel, &pump->account, verdict->query);
+		return learn_public(pump, verdict->query);
 	case FILTER_FACT_HANDLE_OWN:
 		return query_ownership(&pump->channel, &pump->account, verdict->query,
 			verdict->query >> 24 == TPM_HT_NV_INDEX ? ACCOUNT_KIND_NV
@@ -143,15 +159,12 @@ static uint32_t context_gap(struct pump *pump)
  * session is too many saves old. The kernel saves every session of a descriptor after each command.
  * tpmgate-rm keeps count itself, and renews what gets old.
  */
-static void count_saves(struct pump *pump, const struct tpm_command *command, uint64_t transacted)
+static void count_saves(struct pump *pump, uint64_t transacted)
 {
 	struct account_message message;
 
 	if (pump->channel.backend == POLICY_BACKEND_DEVICE)
 		pump->saves += (uint32_t)transacted * session_count(&pump->account);
-	if (pump->channel.backend != POLICY_BACKEND_MANAGER &&
-		command->info->code == TPM_CC_CONTEXT_SAVE)
-		pump->saves++;
 	if (pump->saves == 0 || pump->channel.tpm < 0 ||
 		pump->saves < context_gap(pump) / CONTEXT_REPORTS)
 		return;
@@ -247,15 +260,81 @@ static size_t record_sealed(struct pump *pump, const struct tpm_command *command
 	return refuse_by_rule(pump, command, refusal.rule, refusal.code);
 }
 
+/* A failed authorization that nothing was held for. */
+static void tell_failure(struct pump *pump, const struct tpm_command *command,
+	const struct dues *dues, uint32_t code)
+{
+	struct account_message message = account_message_new(ACCOUNT_FAILED, 0);
+
+	if (tpm_command_authorizes_hierarchy(command)) {
+		if (account_is_wrong_authorization(code))
+			message.argument = ACCOUNT_FAILURE_HIERARCHY;
+	} else if (account_is_counted_failure(code) && !(dues->paid & FILTER_DUE_DA)) {
+		message.argument = ACCOUNT_FAILURE_COUNTED;
+		account_distrust_sessions(&pump->account, command);
+	}
+	if (message.argument != 0)
+		channel_tell(&pump->channel, &message);
+}
+
+/* What success means beyond what was learnt. Returns the size of the answer. */
+static size_t succeed(struct pump *pump, const struct tpm_command *command,
+	const struct filter_verdict *verdict, const struct tpm_response *response, size_t answered)
+{
+	if (verdict->dues & FILTER_DUE_SESSION)
+		channel_tell_session(&pump->channel, ACCOUNT_SESSION_END, response->handle);
+	if (command->info->code == TPM_CC_CONTEXT_SAVE &&
+		command->handles[0] >> 24 != TPM_HT_TRANSIENT &&
+		pump->channel.backend != POLICY_BACKEND_MANAGER)
+		pump->saves++;
+	if (flushes_unnamed(command)) {
+		int r = query_objects(&pump->channel, &pump->account);
+
+		if (r < 0)
+			return answer_failure(pump, r);
+	}
+	return verdict->dues & FILTER_DUE_RECORD ? record_sealed(pump, command, response, answered)
+						 : answered;
+}
+
+/*
+ * Judges COMMAND once more after the waits that its dues took: what a persistent handle or NV index
+ * names may have been replaced meanwhile. Returns 0 and *ret_refusal, whose rule is NULL where all
+ * is as it was.
+ */
+static int judge_again(struct pump *pump, const struct tpm_command *command,
+	struct filter_verdict *verdict, struct dues_refusal *ret_refusal)
+{
+	struct filter_verdict now;
+	int r;
+
+	account_forget_entities(&pump->account);
+	r = judge(pump, command, &now);
+	if (r < 0)
+		return r;
+	if (now.kind != FILTER_ALLOW)
+		*ret_refusal = (struct dues_refusal){.code = now.code, .rule = now.rule};
+	else if (now.dues & ~verdict->dues)
+		*ret_refusal = (struct dues_refusal){
+			.code = TPM_RC_LAYER | TPM_RC_DISABLED, .rule = "changed"};
+	verdict->policies = now.policies;
+	return 0;
+}
+
 static size_t answer_by_tpm(struct pump *pump, size_t size, const struct tpm_command *command,
-	const struct filter_verdict *verdict)
+	struct filter_verdict *verdict)
 {
 	struct tpm_response response = {0};
-	struct dues_refusal refusal;
+	struct dues_refusal refusal = {0};
 	struct dues dues;
 	ssize_t answered;
 	int r = dues_pay(&pump->channel, &pump->account, command, verdict, &dues, &refusal);
 
+	if (r == 0 && !refusal.rule && dues.paid != 0) {
+		r = judge_again(pump, command, verdict, &refusal);
+		if (r < 0 || refusal.rule)
+			dues_settle(&pump->channel, command, &dues, DUES_NOT_SENT, 0);
+	}
 	if (r < 0)
 		return answer_failure(pump, r);
 	if (refusal.rule)
@@ -265,17 +344,9 @@ static size_t answer_by_tpm(struct pump *pump, size_t size, const struct tpm_com
 		response.code);
 	if (answered < 0)
 		return answer_failure(pump, (int)answered);
-	if (response.code != TPM_RC_SUCCESS)
-		return (size_t)answered;
-	if (verdict->dues & FILTER_DUE_SESSION)
-		channel_tell_session(&pump->channel, ACCOUNT_SESSION_END, response.handle);
-	if (flushes_unnamed(command)) {
-		r = query_objects(&pump->channel, &pump->account);
-		if (r < 0)
-			return answer_failure(pump, r);
-	}
-	if (verdict->dues & FILTER_DUE_RECORD)
-		return record_sealed(pump, command, &response, (size_t)answered);
+	if (response.code == TPM_RC_SUCCESS)
+		return succeed(pump, command, verdict, &response, (size_t)answered);
+	tell_failure(pump, command, &dues, response.code);
 	return (size_t)answered;
 }
 
@@ -316,7 +387,7 @@ size_t pump_answer(struct pump *pump, size_t size)
 	transacted = pump->channel.transacted;
 	answered = answer(pump, size, &command);
 	tell_sessions(pump, &command);
-	count_saves(pump, &command, pump->channel.transacted - transacted);
+	count_saves(pump, pump->channel.transacted - transacted);
 	return answered;
 }
 

@@ -251,6 +251,10 @@ bool tpm_command_makes_session(const struct tpm_command *command)
 
 bool tpm_command_authorizes_hierarchy(const struct tpm_command *command)
 {
-	return command->handle_count > 0 && command->info->handles[0].role != TPM_ROLE_NONE &&
-	       command->handles[0] >> 24 == TPM_HT_PERMANENT && command->handles[0] != TPM_RH_NULL;
+	for (unsigned i = 0; i < command->handle_count; i++)
+		if (command->info->handles[i].role != TPM_ROLE_NONE &&
+			command->handles[i] >> 24 == TPM_HT_PERMANENT &&
+			command->handles[i] != TPM_RH_NULL)
+			return true;
+	return false;
 }

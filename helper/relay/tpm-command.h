@@ -48,7 +48,7 @@ uint32_t tpm_command_parse(const uint8_t *bytes, size_t size, struct tpm_command
 /* Whether what the command makes, if it makes something, is a session and no object. */
 bool tpm_command_makes_session(const struct tpm_command *command);
 
-/* Whether the first handle is a hierarchy, lockout included, that the command authorizes. */
+/* Whether a handle is a hierarchy, lockout included, that the command authorizes. */
 bool tpm_command_authorizes_hierarchy(const struct tpm_command *command);
 
 /* The kind of HANDLE; TPM_KIND_NONE for what the specification does not know. */

@@ -126,6 +126,9 @@ static inline uint32_t tpm_rc_at(uint32_t code, unsigned index)
 #define TPMA_OBJECT_RESTRICTED (1u << 16)
 #define TPMA_OBJECT_DECRYPT    (1u << 17)
 #define TPMA_OBJECT_SIGN       (1u << 18)
+#define TPMA_NV_TYPE_SHIFT     4
+#define TPM_NT_PIN_FAIL        8u
+#define TPM_NT_PIN_PASS        9u
 #define TPMA_NV_PPWRITE        (1u << 0)
 #define TPMA_NV_POLICY_DELETE  (1u << 10)
 #define TPMA_NV_WRITELOCKED    (1u << 11)

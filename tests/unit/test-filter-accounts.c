@@ -169,7 +169,7 @@ static void test_due_charge(void **state)
 	} rows[] = {{"NV_Write", FILTER_DUE_CHARGE}, {"NV_Increment", FILTER_DUE_CHARGE},
 		{"NV_Extend", FILTER_DUE_CHARGE}, {"NV_SetBits", FILTER_DUE_CHARGE},
 		{"NV_WriteLock", FILTER_DUE_CHARGE}, {"NV_ReadLock", FILTER_DUE_CHARGE},
-		{"NV_Read", 0}, {"NV_UndefineSpace", FILTER_DUE_CHARGE | FILTER_DUE_DROP}};
+		{"NV_Read", 0}, {"NV_UndefineSpace", FILTER_DUE_DROP}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -284,6 +284,70 @@ static void test_own_persistent_keys(void **state)
 	assert_string_equal(filter_check(&image, &account, &sign).rule, "persistent-handle");
 }
 
+/* Who owns a persistent key can replace it, by one that counts, after it was judged. */
+static void test_due_dictionary_attack_by_persistent_handle(void **state)
+{
+	struct policy_image image = like_keys();
+	struct account account = owning();
+	struct tpm_command sign = make("Sign", SOMEBODYS, 0, 0);
+	struct tpm_command load = make("Load", TPM_SRK_RSA, 0, 0);
+	struct tpm_command start = make("StartAuthSession", TPM_RH_NULL, SOMEBODYS, 0);
+	struct tpm_response started = {.handle = 0x02000002};
+
+	(void)state;
+	account.objects[2].handle = 0;
+	account.entities[0] = (struct account_entity){.handle = SOMEBODYS,
+		.known = true,
+		.type = TPM_ALG_ECC,
+		.attributes = TPMA_OBJECT_NO_DA,
+		.handle_own = ACCOUNT_OWN};
+	assert_int_equal(filter_check(&image, &account, &sign).dues, FILTER_DUE_DA);
+	assert_int_equal(filter_check(&image, &account, &start).kind, FILTER_ALLOW);
+	assert_int_equal(account_learn(&account, &start, 1, &started), 0);
+	assert_true(account_session(&account, 0x02000002)->dictionary_attack);
+	/* the storage root key is nobody's to replace */
+	assert_int_equal(judge(&image, &account, &load).dues & FILTER_DUE_DA, 0);
+}
+
+/* An authorization by a PIN index is written to it: that of an adopted one is charged. */
+static void test_due_charge_of_pin_indices(void **state)
+{
+	struct policy_image image = like_keys();
+	struct account account = owning();
+	struct tpm_command read = make("NV_Read", SOMEBODYS_NV, SOMEBODYS_NV, 0);
+	struct tpm_command secret = make("PolicySecret", SOMEBODYS_NV, OWN_POLICY, 0);
+	struct account_entity *index = NULL;
+
+	(void)state;
+	account_learn_ownership(&account, SOMEBODYS_NV, ACCOUNT_KIND_NV, true);
+	for (unsigned i = 0; i < ACCOUNT_ENTITIES; i++)
+		if (account.entities[i].handle == SOMEBODYS_NV)
+			index = &account.entities[i];
+	assert_non_null(index);
+	assert_int_equal(filter_check(&image, &account, &read).dues, 0);
+	for (uint32_t type = 8; type <= 9; type++) { /* PIN_FAIL, PIN_PASS */
+		index->attributes = TPMA_NV_NO_DA | type << 4;
+		assert_int_equal(filter_check(&image, &account, &read).dues, FILTER_DUE_CHARGE);
+		assert_int_equal(filter_check(&image, &account, &secret).dues, FILTER_DUE_CHARGE);
+		read.handles[0] = TPM_RH_OWNER;
+		assert_int_equal(filter_check(&image, &account, &read).dues, 0);
+		read.handles[0] = SOMEBODYS_NV;
+	}
+}
+
+/* The owner's authorization is guessed at by whatever handle it is asked for. */
+static void test_hierarchies_are_authorized_by_any_handle(void **state)
+{
+	struct tpm_command certify = make("NV_Certify", TPM_RH_NULL, TPM_RH_OWNER, SOMEBODYS_NV);
+	struct tpm_command random = make("GetRandom", 0, 0, 0);
+
+	(void)state;
+	assert_true(tpm_command_authorizes_hierarchy(&certify));
+	certify.handles[1] = SOMEBODYS_NV;
+	assert_false(tpm_command_authorizes_hierarchy(&certify));
+	assert_false(tpm_command_authorizes_hierarchy(&random));
+}
+
 /* What a session is bound to must be known, since each use of the session depends on it. */
 static void test_bind_is_known(void **state)
 {
@@ -363,6 +427,9 @@ int main(void)
 		cmocka_unit_test(test_due_turn_by_kind_of_key),
 		cmocka_unit_test(test_due_dictionary_attack_by_session),
 		cmocka_unit_test(test_due_dictionary_attack_by_handle),
+		cmocka_unit_test(test_due_dictionary_attack_by_persistent_handle),
+		cmocka_unit_test(test_due_charge_of_pin_indices),
+		cmocka_unit_test(test_hierarchies_are_authorized_by_any_handle),
 		cmocka_unit_test(test_due_record_of_sealed_data),
 		cmocka_unit_test(test_due_charge),
 		cmocka_unit_test(test_due_is_the_lesser_of_two_policies),

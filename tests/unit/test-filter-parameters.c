@@ -197,8 +197,9 @@ static void test_filter_nv_define_in_the_policys_range(void **state)
 
 static void test_filter_nv_define_of_own_indices(void **state)
 {
-	/* PPWRITE, POLICY_DELETE, GLOBALLOCK, PPREAD, PLATFORMCREATE */
-	static const uint32_t forbidden[] = {1 << 0, 1 << 10, 1 << 15, 1 << 16, 1 << 30};
+	/* PPWRITE, POLICY_DELETE, GLOBALLOCK, PPREAD, PLATFORMCREATE, PIN_FAIL, PIN_PASS */
+	static const uint32_t forbidden[] = {
+		1 << 0, 1 << 10, 1 << 15, 1 << 16, 1 << 30, 8 << 4, 9 << 4};
 
 	(void)state;
 	expect_definition(like_keys(), (struct definition){0, 0x01800002, NV_ATTRIBUTES, 0, {0}},
@@ -230,11 +231,14 @@ static void test_filter_nv_define_needs_a_free_index(void **state)
 	(void)state;
 	account.entities[0] = (struct account_entity){.handle = 0x01800002}; /* not asked yet */
 	assert_int_equal(filter_check(&image, &account, &command).kind, FILTER_QUERY);
+	/* a TPM that is testing itself says nothing about what is there */
+	account_learn_public(&account, 0x01800002, TPM_RC_TESTING, cursor_new(NULL, 0));
+	assert_string_equal(filter_check(&image, &account, &command).rule, "unknown-fact");
 	filter_scene_learn(&account, &command, 0x01800002); /* there is none */
 	verdict = filter_check(&image, &account, &command);
 	assert_int_equal(verdict.kind, FILTER_ALLOW);
 	assert_true(verdict.own);
-	assert_int_equal(verdict.dues, FILTER_DUE_CHARGE | FILTER_DUE_CLAIM);
+	assert_int_equal(verdict.dues, FILTER_DUE_CLAIM);
 	assert_int_equal(filter_claimed_handle(&command, &kind), 0x01800002);
 	assert_int_equal(kind, ACCOUNT_KIND_NV);
 	filter_scene_learn(&account, NULL, 0x01800002); /* there is one */
@@ -310,7 +314,7 @@ static void test_filter_evict_control_makes_own_keys(void **state)
 			assert_string_equal(verdict.rule, "persistent-range");
 			continue;
 		}
-		assert_int_equal(verdict.dues, FILTER_DUE_CHARGE | FILTER_DUE_CLAIM);
+		assert_int_equal(verdict.dues, FILTER_DUE_CLAIM);
 		assert_int_equal(filter_claimed_handle(&command, &kind), rows[i].handle);
 		assert_int_equal(kind, ACCOUNT_KIND_PERSISTENT);
 		filter_scene_learn(&account, NULL, rows[i].handle); /* something is there */
@@ -330,7 +334,7 @@ static void test_filter_evict_control_removes_own_keys(void **state)
 	account_learn_ownership(&account, SOMEBODYS, ACCOUNT_KIND_PERSISTENT, true);
 	verdict = filter_check(&image, &account, &command);
 	assert_int_equal(verdict.kind, FILTER_ALLOW);
-	assert_int_equal(verdict.dues, FILTER_DUE_CHARGE | FILTER_DUE_DROP);
+	assert_int_equal(verdict.dues, FILTER_DUE_DROP);
 	command = evict(SOMEBODYS, 0x81000100); /* what is removed must be what was judged */
 	assert_string_equal(filter_check(&image, &account, &command).rule, "persistent-range");
 }
