@@ -376,6 +376,9 @@ void conversation_hear(struct conversation *conversation, const struct account_m
 	case ACCOUNT_STATE:
 		conversation_settle(conversation, message);
 		break;
+	case ACCOUNT_FAILED:
+	case ACCOUNT_ABSENT:
+		break;
 	default:
 		conversation_end(conversation, "it sent a message out of turn");
 		break;
