@@ -210,26 +210,21 @@ static int pay(struct channel *channel, struct account *account, const struct tp
 }
 
 int dues_pay(struct channel *channel, struct account *account, const struct tpm_command *command,
-	const struct filter_verdict *verdict, struct dues *ret_dues,
-	struct dues_refusal *ret_refusal)
+	uint32_t which, struct dues *dues, struct dues_refusal *ret_refusal)
 {
-	struct dues dues = {0};
 	struct dues_refusal refused = {0};
 	int r = 0;
 
-	for (uint32_t due = FILTER_DUE_SESSION; due <= FILTER_DUE_RECORD; due <<= 1) {
-		if (!(verdict->dues & due))
+	for (uint32_t due = FILTER_DUE_SESSION; due <= FILTER_DUE_DROP; due <<= 1) {
+		if (!(which & due))
 			continue;
-		r = pay(channel, account, command, (enum filter_due)due, &dues, &refused);
-		if (r < 0 || refused.rule)
+		r = pay(channel, account, command, (enum filter_due)due, dues, &refused);
+		if (r < 0 || refused.rule) {
+			dues_settle(channel, command, dues, DUES_NOT_SENT, 0);
 			break;
-		dues.paid |= due;
+		}
+		dues->paid |= due;
 	}
-	if (r < 0 || refused.rule) {
-		dues_settle(channel, command, &dues, DUES_NOT_SENT, 0);
-		dues.paid = 0;
-	}
-	*ret_dues = dues;
 	*ret_refusal = refused;
 	return r;
 }
@@ -256,8 +251,8 @@ static void settle_claim(struct channel *channel, const struct tpm_command *comm
 	channel_ask(channel, &question, &answer);
 }
 
-void dues_settle(struct channel *channel, const struct tpm_command *command,
-	const struct dues *dues, enum dues_outcome outcome, uint32_t code)
+void dues_settle(struct channel *channel, const struct tpm_command *command, struct dues *dues,
+	enum dues_outcome outcome, uint32_t code)
 {
 	struct account_message message;
 
@@ -275,6 +270,7 @@ void dues_settle(struct channel *channel, const struct tpm_command *command,
 	/* a session that was made is told when it is learnt */
 	if (dues->paid & FILTER_DUE_SESSION && (outcome != DUES_ANSWERED || code != TPM_RC_SUCCESS))
 		channel_tell_session(channel, ACCOUNT_SESSION_END, 0);
+	dues->paid = 0;
 }
 
 bool dues_record(struct channel *channel, const struct tpm_response *response,

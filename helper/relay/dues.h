@@ -25,14 +25,17 @@ struct dues_refusal {
 	const char *rule; /* NULL: everything is paid */
 };
 
+/* Those for which others may have to be waited for; and those that only the disk delays. */
+#define DUES_WAITED   (FILTER_DUE_SESSION | FILTER_DUE_TURN | FILTER_DUE_DA | FILTER_DUE_CHARGE)
+#define DUES_RECORDED (FILTER_DUE_CLAIM | FILTER_DUE_DROP)
+
 /*
- * Pays what VERDICT says that COMMAND owes. Returns 0 and *ret_dues, which dues_settle() must get;
- * or 0 and *ret_refusal with a rule, and nothing is owed; or a negative errno of
- * channel_transact(), and nothing is owed either.
+ * Pays of what COMMAND owes those in WHICH, and adds them to DUES (zero at first), which
+ * dues_settle() must get. Returns 0; or 0 and *ret_refusal with a rule, or a negative errno of
+ * channel_transact(), and everything in DUES is settled.
  */
 int dues_pay(struct channel *channel, struct account *account, const struct tpm_command *command,
-	const struct filter_verdict *verdict, struct dues *ret_dues,
-	struct dues_refusal *ret_refusal);
+	uint32_t which, struct dues *dues, struct dues_refusal *ret_refusal);
 
 /* How a command ended. */
 enum dues_outcome {
@@ -41,8 +44,9 @@ enum dues_outcome {
 	DUES_NOT_SENT,
 };
 
-void dues_settle(struct channel *channel, const struct tpm_command *command,
-	const struct dues *dues, enum dues_outcome outcome, uint32_t code);
+/* Gives back what was paid; nothing is paid afterwards. */
+void dues_settle(struct channel *channel, const struct tpm_command *command, struct dues *dues,
+	enum dues_outcome outcome, uint32_t code);
 
 /*
  * Sealed data that COMMAND returned in RESPONSE becomes the uid's. Returns false and *ret_refusal

@@ -261,15 +261,15 @@ static size_t record_sealed(struct pump *pump, const struct tpm_command *command
 }
 
 /* A failed authorization that nothing was held for. */
-static void tell_failure(struct pump *pump, const struct tpm_command *command,
-	const struct dues *dues, uint32_t code)
+static void tell_failure(
+	struct pump *pump, const struct tpm_command *command, uint32_t paid, uint32_t code)
 {
 	struct account_message message = account_message_new(ACCOUNT_FAILED, 0);
 
 	if (tpm_command_authorizes_hierarchy(command)) {
 		if (account_is_wrong_authorization(code))
 			message.argument = ACCOUNT_FAILURE_HIERARCHY;
-	} else if (account_is_counted_failure(code) && !(dues->paid & FILTER_DUE_DA)) {
+	} else if (account_is_counted_failure(code) && !(paid & FILTER_DUE_DA)) {
 		message.argument = ACCOUNT_FAILURE_COUNTED;
 		account_distrust_sessions(&pump->account, command);
 	}
@@ -321,24 +321,42 @@ static int judge_again(struct pump *pump, const struct tpm_command *command,
 	return 0;
 }
 
+/*
+ * Pays what COMMAND owes. What takes long comes first and is followed by another look; what is
+ * claimed or dropped then is nobody else's any more.
+ */
+static int pay(struct pump *pump, const struct tpm_command *command, struct filter_verdict *verdict,
+	struct dues *dues, struct dues_refusal *ret_refusal)
+{
+	uint32_t waited = verdict->dues & DUES_WAITED;
+	int r = dues_pay(&pump->channel, &pump->account, command, waited, dues, ret_refusal);
+
+	if (r == 0 && !ret_refusal->rule && waited != 0) {
+		r = judge_again(pump, command, verdict, ret_refusal);
+		if (r < 0 || ret_refusal->rule)
+			dues_settle(&pump->channel, command, dues, DUES_NOT_SENT, 0);
+	}
+	if (r < 0 || ret_refusal->rule)
+		return r;
+	return dues_pay(&pump->channel, &pump->account, command, verdict->dues & DUES_RECORDED,
+		dues, ret_refusal);
+}
+
 static size_t answer_by_tpm(struct pump *pump, size_t size, const struct tpm_command *command,
 	struct filter_verdict *verdict)
 {
 	struct tpm_response response = {0};
 	struct dues_refusal refusal = {0};
-	struct dues dues;
+	struct dues dues = {0};
+	uint32_t paid;
 	ssize_t answered;
-	int r = dues_pay(&pump->channel, &pump->account, command, verdict, &dues, &refusal);
+	int r = pay(pump, command, verdict, &dues, &refusal);
 
-	if (r == 0 && !refusal.rule && dues.paid != 0) {
-		r = judge_again(pump, command, verdict, &refusal);
-		if (r < 0 || refusal.rule)
-			dues_settle(&pump->channel, command, &dues, DUES_NOT_SENT, 0);
-	}
 	if (r < 0)
 		return answer_failure(pump, r);
 	if (refusal.rule)
 		return refuse_by_rule(pump, command, refusal.rule, refusal.code);
+	paid = dues.paid;
 	answered = execute(pump, size, command, verdict->policies, &response);
 	dues_settle(&pump->channel, command, &dues, answered < 0 ? DUES_UNKNOWN : DUES_ANSWERED,
 		response.code);
@@ -346,7 +364,7 @@ static size_t answer_by_tpm(struct pump *pump, size_t size, const struct tpm_com
 		return answer_failure(pump, (int)answered);
 	if (response.code == TPM_RC_SUCCESS)
 		return succeed(pump, command, verdict, &response, (size_t)answered);
-	tell_failure(pump, command, &dues, response.code);
+	tell_failure(pump, command, paid, response.code);
 	return (size_t)answered;
 }
 
