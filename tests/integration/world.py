@@ -139,6 +139,7 @@ def main():
     parser.add_argument("--build", required=True, help="build directory")
     parser.add_argument("--source", required=True, help="source directory")
     parser.add_argument("--sanitize", default="", help="the build's sanitizers")
+    parser.add_argument("--seed", default="", help="for tests that choose at random: this alone")
     parser.add_argument("test", help="the file with the tests")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
@@ -151,6 +152,7 @@ def main():
     os.umask(0o022)
     sys.path.insert(0, HERE)
     os.environ["TPMGATE_SANITIZE"] = arguments.sanitize
+    os.environ["TPMGATE_SEED"] = arguments.seed
     build_world(os.path.abspath(arguments.build), os.path.abspath(arguments.source))
     os.environ["TMPDIR"] = "/run/world/tmp"
     os.chdir("/run/world/tmp")
