@@ -29,13 +29,13 @@ REASON_REVOKED, REASON_DEVICE_GONE = 1, 2
 COMMANDS = (0x17B, 0x17A, 0x131, 0x165, 0x176, 0x173, 0x17E)
 
 
-def policy_image(backend, commands=COMMANDS, idle=0, lifetime=0):
+def policy_image(backend, commands=COMMANDS, idle=0, lifetime=0, secrets=0, pcrs=0):
     """A sealed memfd with one policy that allows COMMANDS in the owner and NULL hierarchies."""
     bits = [0, 0, 0]
     for code in commands:
         bits[(code - FIRST_CODE) // 64] |= 1 << (code - FIRST_CODE) % 64
-    policy = POLICY.pack(b"test", *bits, 0xFFFF, HIERARCHY_OWNER | HIERARCHY_NULL, 0, 0, 0, 0,
-                         *([0] * 48))
+    policy = POLICY.pack(b"test", *bits, 0xFFFF, HIERARCHY_OWNER | HIERARCHY_NULL, secrets,
+                         pcrs, 0, 0, *([0] * 48))
     image = IMAGE.pack(IMAGE_MAGIC, IMAGE_VERSION, IMAGE.size + 8 * POLICY.size, backend, 1,
                        os.getuid(), os.getpid(), idle, lifetime, 1, 3, 3, 0)
     fd = os.memfd_create("policy", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
