@@ -45,7 +45,7 @@ static void check_nv(const uint8_t *data, size_t size)
 		normalized.attributes != (nv.attributes & ~changing))
 		abort();
 	for (size_t i = 0; i < size; i++)
-		if (normal[i] != data[i] && (i < 6 || i > 9))
+		if ((i < 6 || i > 9) && normal[i] != data[i])
 			abort();
 	if (public_normalize_nv(cursor_new(normal, size), again) != r ||
 		memcmp(normal, again, size) != 0)

@@ -119,12 +119,13 @@ static void broker_speak(uint8_t how)
 static void check_idle(void)
 {
 	const struct strict_broker *broker = &scene.broker;
+	int link = scene.pump.channel.link.fd;
 	uint8_t byte;
 
-	if (recv(scene.pump.channel.link.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+	if (scene.pump.channel.tpm < 0 || link < 0 ||
+		recv(link, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
 		return;
-	if (scene.pump.channel.tpm >= 0 && scene.pump.channel.link.fd >= 0 &&
-		(broker->token || broker->turn || broker->session || broker->claim))
+	if (broker->token || broker->turn || broker->session || broker->claim)
 		abort();
 }
 
@@ -214,9 +215,10 @@ static void tpm_send_piece(bool sized)
 static void tpm_send_error(uint8_t mood)
 {
 	static const uint32_t codes[] = {0x98e, 0x9a2, 0x910, 0x918, 0x101, 0x921, 0x903, 0x1cb};
-	uint8_t answer[TPM_HEADER_SIZE];
+	uint8_t answer[TPM_HEADER_SIZE] = {0};
+	size_t size = tpm_response_error(codes[mood % 8], answer);
 
-	tpm_send(answer, tpm_response_error(codes[mood % 8], answer));
+	tpm_send(answer, size);
 }
 
 /* The relay waits for the TPM. */
