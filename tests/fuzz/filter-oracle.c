@@ -156,6 +156,12 @@ static void check_token(const struct account *account, const struct tpm_command 
 		if (command->info->handles[i].role == TPM_ROLE_NONE ||
 			(!is_object(handle) && handle >> 24 != TPM_HT_NV_INDEX))
 			continue;
+		/* whoever owns a persistent handle can have put another object there */
+		if (handle >> 24 == TPM_HT_PERSISTENT && handle != TPM_SRK_RSA &&
+			handle != TPM_SRK_ECC) {
+			DEMAND(verdict->dues & FILTER_DUE_DA);
+			continue;
+		}
 		DEMAND(entity != NULL);
 		DEMAND(account_entity_is_no_da(entity) || verdict->dues & FILTER_DUE_DA);
 	}
@@ -185,12 +191,11 @@ static void check_making(const struct account *account, const struct tpm_command
 		enum account_kind kind;
 		uint32_t handle = filter_claimed_handle(command, &kind);
 
-		DEMAND(verdict->dues & FILTER_DUE_CHARGE);
 		DEMAND(handle >> 24 ==
 			(kind == ACCOUNT_KIND_NV ? TPM_HT_NV_INDEX : TPM_HT_PERSISTENT));
 		/* what is claimed is free, what is dropped is one's own */
 		DEMAND(verdict->dues & FILTER_DUE_DROP ? is_recorded(account, handle)
-						       : !account_entity(account, handle)->known);
+						       : account_entity(account, handle)->absent);
 	}
 }
 

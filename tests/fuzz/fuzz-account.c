@@ -107,7 +107,7 @@ static void learn_command(struct cursor *input, uint32_t policies)
 static void learn_public(struct cursor *input, uint32_t how)
 {
 	static const uint32_t codes[] = {
-		TPM_RC_SUCCESS, TPM_RC_SEQUENCE, TPM_RC_HANDLE, TPM_RC_SUCCESS};
+		TPM_RC_SUCCESS, TPM_RC_SEQUENCE, TPM_RC_HANDLE | 0x100, TPM_RC_FAILURE};
 	uint32_t handle = pieces_u32(input);
 	struct cursor bytes = pieces_next(input, TPM_MESSAGE_MAX);
 	bool object = handle >> 24 == TPM_HT_TRANSIENT;
@@ -121,7 +121,9 @@ static void learn_public(struct cursor *input, uint32_t how)
 	account_learn_public(&account, handle, codes[how & 3], bytes);
 	entity = account_entity(&account, handle);
 	if (!entity || entity->known == entity->unreadable ||
-		(codes[how & 3] == TPM_RC_HANDLE && entity->known))
+		(entity->known && codes[how & 3] != TPM_RC_SUCCESS &&
+			codes[how & 3] != TPM_RC_SEQUENCE) ||
+		entity->absent != (codes[how & 3] == (TPM_RC_HANDLE | 0x100)))
 		abort();
 }
 

@@ -50,6 +50,7 @@ static struct account_entity fill_entity(struct cursor *state)
 
 	entity.known = what & 1;
 	entity.unreadable = !entity.known && what & 2;
+	entity.absent = entity.unreadable && what & 4;
 	entity.sequence = entity.known && what & 4;
 	entity.handle_own = (enum account_ownership)((what >> 3 & 3) % 3);
 	entity.sealed_own = (enum account_ownership)((what >> 5 & 3) % 3);
@@ -100,8 +101,8 @@ static void learn(struct account *account, const struct filter_verdict *verdict,
 {
 	switch (verdict->fact) {
 	case FILTER_FACT_PUBLIC:
-		account_learn_public(
-			account, verdict->query, how & 1 ? TPM_RC_SUCCESS : TPM_RC_HANDLE, rest);
+		account_learn_public(account, verdict->query,
+			how & 1 ? TPM_RC_SUCCESS : tpm_rc_at(TPM_RC_HANDLE, how >> 1 & 1), rest);
 		break;
 	case FILTER_FACT_HANDLE_OWN:
 		account_learn_ownership(account, verdict->query, ACCOUNT_KIND_NV, how & 1);
