@@ -1,8 +1,8 @@
 """Who owns what: what a session and a user may have, without a TPM and without a filter.
 
-A model of the promise, not of the code: objects and TPM sessions belong to the descriptor that made or
-loaded them, NV indices, persistent keys and sealed data to the user who made them. The model says
-what a command must come to: success, or a refusal by a rule, or an answer of the TPM's own.
+A model of the promise, not of the code: objects and TPM sessions belong to the descriptor that made
+or loaded them, NV indices, persistent keys and sealed data to the user who made them. The model
+says what a command must come to: success, or a refusal by a rule, or an answer of the TPM's own.
 """
 
 import collections

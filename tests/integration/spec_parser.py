@@ -1,6 +1,6 @@
 """A parser of TPM commands by the library specification, Part 1 section 18, apart from the relay's.
 
-How many handles a command has is not in a table here: the TPM says so (TPMA_CC, Part 2 section 8.9).
+How many handles a command has is not in a table here: the TPM says so (TPMA_CC, Part 2, 8.9).
 """
 
 import collections

@@ -1,10 +1,10 @@
 """The relay's parser beside the TPM's: mutants of valid commands, thousands of them.
 
 The relay stands before a software TPM, and this test between the two, where it sees every command
-that the TPM gets. Each must be the client's as it is, or one of the relay's own questions; a parser by
-the specification (spec_parser.py) must find the same code and handles in it, and none of another's.
-What the relay calls malformed is sent to a second TPM of the same state, which must refuse it as well,
-with the same code where nothing else about it is wrong.
+that the TPM gets. Each must be the client's as it is, or one of the relay's own questions; a parser
+by the specification (spec_parser.py) must find a code and handles in it that this session may name.
+What the relay calls malformed is sent to a second TPM of the same state, which must refuse it as
+well, with the same code where nothing else about it is wrong.
 """
 
 import collections
@@ -24,8 +24,9 @@ from tpm_commands import (SEALED_TEMPLATE, SHA256, SIGN_TEMPLATE, context_save, 
                           nv_define, nv_read, nv_read_public, nv_write, policy_get_digest,
                           policy_pcr, policy_restart, policy_secret, read_public, session_entry,
                           sign, unseal)
-from wire import (CC_GET_RANDOM, CC_PCR_READ, EMPTY_PASSWORD, NULL, OWNER, Tpm, command,
-                  create_primary, get_capability, get_random, response_code, start_session)
+from wire import (CC_GET_RANDOM, CC_PCR_READ, EMPTY_PASSWORD, NULL, OWNER, Tpm, allow_failures,
+                  command, create_primary, get_capability, get_random, response_code,
+                  start_session)
 
 SEED = os.environ.get("TPMGATE_SEED")
 SEEDS = [int(SEED)] if SEED else [1, 2]
@@ -85,6 +86,7 @@ def corpus():
 def make_twins():
     """Two software TPMs with the same seeds."""
     twins = Swtpm(), Swtpm()
+    allow_failures(twins[0])  # so that there is a file: nothing is written before it must be
     for twin in twins:
         twin.process.stop()
     state = "tpm2-00.permall"
