@@ -11,7 +11,7 @@ import struct
 
 from commands import (NV_OWNER_READ, NV_READ_PUBLIC, READ_CLOCK, READ_PUBLIC, evict, nv_read,
                       primary, take_tpm2b, with_handle)
-from harness import GROUPS, SOURCE, Broker, Swtpm, TestCase
+from harness import SOURCE, TPMGATE_USERS, Broker, Swtpm, TestCase
 from switch import Switch
 from wire import CC_PCR_READ, REFUSED, Caller, command, get_capability, response_code
 
@@ -112,6 +112,8 @@ def open_to_members(*names):
 class Machine:
     """A fresh software TPM, the raw node beside it, and a broker where one is started."""
 
+    groups = [TPMGATE_USERS]
+
     def __init__(self, test):
         self.test = test
         self.swtpm = test.start(Swtpm)
@@ -135,8 +137,7 @@ class Machine:
         if not self.broker:
             self.serve()
         if user not in self.callers:
-            self.callers[user] = self.test.start(
-                Caller, user, groups=[GROUPS["tpmgate-users"][0]])
+            self.callers[user] = self.test.start(Caller, user, groups=self.groups)
         self.sessions.append(self.test.start(lambda: self.callers[user].open(profiles)))
         return self.sessions[-1]
 
