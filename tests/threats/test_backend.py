@@ -4,8 +4,8 @@ import os
 import signal
 import struct
 
-from commands import (NV_DEFINE_SPACE, NV_UNDEFINE_SPACE, SIGN, SIGN_PROTECTED, dictionary_attack_parameters, nv,
-                      nv_define, nv_read, nv_write, primary, sign)
+from commands import (NV_DEFINE_SPACE, NV_UNDEFINE_SPACE, SIGN, SIGN_PROTECTED,
+                      dictionary_attack_parameters, nv, nv_define, nv_read, nv_write, primary, sign)
 from harness import Broker, Swtpm, TestCase, children, eventually
 from relay import Relay
 from scenario import SHIPPED, Machine, done, facts, made, open_to_members

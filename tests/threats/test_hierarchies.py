@@ -1,4 +1,5 @@
-"""Erasing and taking over the TPM by its hierarchies, whose passwords are empty on most machines."""
+"""Erasing and taking over the TPM by its hierarchies, whose passwords are empty on most machines.
+"""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""Row 27: sessions for ever, by the thousand, and clients that do not read; and prompts (row 30)."""
+"""Row 27: sessions for ever, by the thousand, clients that do not read; and prompts (row 30)."""
 
 import os
 import time

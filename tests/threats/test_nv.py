@@ -4,11 +4,9 @@ import struct
 
 from commands import (NV_COUNTER, NV_EXTEND, NV_EXTEND_TYPE, NV_GLOBAL_LOCK, NV_GLOBAL_WRITE_LOCK,
                       NV_INCREMENT, NV_LOCKABLE, NV_NO_DA, NV_ORDINARY, NV_READ_LOCK,
-                      NV_READ_STCLEAR, NV_UNDEFINE_SPACE, NV_WRITE_LOCK, POLICY_AUTHORIZE_NV,
-                      by_owner, flush, nv, nv_define, nv_read, nv_write, policy_nv, policy_secret,
-                      session_entry)
-from scenario import (PT_LOCKOUT_COUNTER, Machine, Scenario, done, facts, failed, made, part_changed,
-                      without)
+                      NV_UNDEFINE_SPACE, NV_WRITE_LOCK, POLICY_AUTHORIZE_NV, by_owner, flush, nv,
+                      nv_define, nv_read, nv_write, policy_nv, policy_secret, session_entry)
+from scenario import PT_LOCKOUT_COUNTER, Machine, Scenario, done, facts, failed, made, without
 from wire import (CC_GET_RANDOM, EMPTY_PASSWORD, OWNER, REFUSED, command, response_code,
                   start_session)
 
@@ -37,7 +35,8 @@ class Others(Scenario):
                     COMMAND_OR_INDEX, others_indices, strongest=WEAK)
 
     def test_row_12_write_and_increment(self):
-        for index, attack in ((VICTIM, nv_write(VICTIM, b"gone")), (COUNTER, nv(NV_INCREMENT, COUNTER))):
+        for index, attack in ((VICTIM, nv_write(VICTIM, b"gone")),
+                              (COUNTER, nv(NV_INCREMENT, COUNTER))):
             with self.subTest(f"{index:#x}"):
                 self.threat(lambda tpm, _: tpm.code(attack), nv_changed(index),
                             COMMAND_OR_INDEX, others_indices, strongest=WEAK)
@@ -179,7 +178,8 @@ class Oracles(Scenario):
         try:
             for offset in range(4):
                 for value in range(0x30, 0x5B):
-                    code = tpm.code(policy_nv(VICTIM, session, bytes([value]), OWNER, offset=offset))
+                    code = tpm.code(policy_nv(VICTIM, session, bytes([value]), OWNER,
+                                              offset=offset))
                     if code == 0:
                         found += bytes([value])
                         break

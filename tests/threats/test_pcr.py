@@ -4,7 +4,7 @@ import struct
 
 from commands import (EVENT_SEQUENCE_COMPLETE, HASH_SEQUENCE_START, PCR_EVENT, PCR_RESET, extend,
                       password)
-from scenario import Machine, Scenario, done, facts, made, part_changed, without
+from scenario import Machine, Scenario, done, facts, made, part_changed
 from wire import EMPTY_PASSWORD, REFUSED, command, tpm2b
 
 RULES = ("command", "pcr")

@@ -4,8 +4,8 @@ import struct
 
 from commands import (READ_PUBLIC, SIGN_TEMPLATE, evict, flush, policy_secret, primary,
                       session_entry, sign, with_handle)
-from scenario import (PT_LOCKOUT_COUNTER, STORAGE_ROOT, Machine, Scenario, done, facts, failed, made,
-                      part_changed, persist_storage_root, property_changed, without)
+from scenario import (PT_LOCKOUT_COUNTER, STORAGE_ROOT, Machine, Scenario, done, facts, failed,
+                      made, persist_storage_root, without)
 from wire import CC_GET_RANDOM, REFUSED, command, start_session
 
 SIGNER = 0x81000010  # somebody's, without a password

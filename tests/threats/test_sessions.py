@@ -2,11 +2,10 @@
 
 import struct
 
-from commands import (CONTEXT_LOAD, CONTEXT_SAVE, READ_CLOCK, RSA_STORAGE_TEMPLATE, flush, primary,
+from commands import (CONTEXT_SAVE, READ_CLOCK, RSA_STORAGE_TEMPLATE, flush, primary,
                       session_entry, with_handle)
 from harness import GROUPS, PATIENCE, Broker, Swtpm, TestCase, readable
-from scenario import (SHIPPED, Machine, Scenario, done, made, open_to_members, properties,
-                      without)
+from scenario import SHIPPED, Machine, Scenario, made, open_to_members, properties, without
 from tap import Tap
 from wire import (CC_CREATE_PRIMARY, CC_GET_RANDOM, NULL, Caller, command, response_code,
                   start_session)

@@ -13,7 +13,6 @@ from commands import (NV_READ_PUBLIC, clear, nv_define, nv_read, nv_write, take_
 from harness import BUILD, WORLD, TestCase, eventually
 from relay import ACCOUNT, ACCOUNT_MAGIC, READY, Relay
 from scenario import Machine, Scenario, done, facts
-from wire import OPEN
 
 ATTEMPT = BUILD + "/helper/relay/tpmgate-relay-attempt"
 INDEX = 0x01800001
@@ -96,7 +95,8 @@ class SpeakingForOthers(Scenario):
     def test_row_31_out_of_turn(self):
         """An outcome of what was not asked, or no message at all, ends the session."""
         for name, packet in {
-                "confirm": ACCOUNT.pack(ACCOUNT_MAGIC, CONFIRM, 1, 1, KIND_NV, INDEX, 0, 0, 0, 0, b""),
+                "confirm": ACCOUNT.pack(
+                    ACCOUNT_MAGIC, CONFIRM, 1, 1, KIND_NV, INDEX, 0, 0, 0, 0, b""),
                 "answer": ACCOUNT.pack(ACCOUNT_MAGIC, ANSWER, 1, 1, 0, 0, 0, 0, 0, 0, b""),
                 "nothing": bytes(ACCOUNT.size)}.items():
             with self.subTest(name):
