@@ -4,8 +4,8 @@
  *                          persistent one in UseKey=, or the uid's own
  *   secret                 sealed data: the uid's own, or any with UnsealForeign=
  *   key_or_null            as key, or TPM_RH_NULL
- *   public                 as key, a storage root key (StorageRootKey=), or one in Evict=; nothing
- *                          is authorized
+ *   public                 as key, a storage root key (StorageRootKey=), or one in Evict= that is
+ *                          not the machine's identity; nothing is authorized
  *   parent, tpm_key, bind  as key, or a storage root key that is a restricted decryption key;
  *                          tpm_key, bind: or TPM_RH_NULL
  *   hierarchy              one of Hierarchies=
@@ -97,10 +97,18 @@ static struct filter_verdict check_key(const struct filter_question *q, uint32_t
 	return filter_own_persistent(q, handle);
 }
 
+/* Endorsement keys and IDevID keys, by convention: they identify the machine for good. */
+static bool is_identity(uint32_t handle)
+{
+	return handle >= 0x81010000u && handle <= 0x8102ffffu;
+}
+
 static struct filter_verdict check_public(const struct filter_question *q, uint32_t handle)
 {
-	if (filter_is_storage_root(q->policy, handle) ||
-		policy_allows_handle(q->policy, handle, POLICY_USE_EVICT))
+	if (filter_is_storage_root(q->policy, handle))
+		return allow();
+	/* who may remove a key may see which it is */
+	if (policy_allows_handle(q->policy, handle, POLICY_USE_EVICT) && !is_identity(handle))
 		return allow();
 	return check_key(q, handle);
 }

@@ -65,7 +65,7 @@ class Endorsement(Scenario):
             done(tpm, evict(key, PERSISTENT_KEY))
             done(tpm, flush(key))
         self.threat(lambda tpm, _: tpm.code(with_handle(READ_PUBLIC, PERSISTENT_KEY)), None,
-                    "persistent-handle", prepare, strongest=without("attest", "admin"))
+                    "persistent-handle", prepare, strongest=without("attest"))
 
     def test_row_19_saved_context(self):
         """Where tpm2_createek has left one in a file: the blob tells its hierarchy, and the TPM

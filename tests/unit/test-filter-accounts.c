@@ -309,6 +309,30 @@ static void test_due_dictionary_attack_by_persistent_handle(void **state)
 	assert_int_equal(judge(&image, &account, &load).dues & FILTER_DUE_DA, 0);
 }
 
+/* Who may remove persistent keys may see which they are, but not the machine's identity. */
+static void test_public_areas_of_what_may_be_evicted(void **state)
+{
+	static const struct {
+		uint32_t handle;
+		enum filter_kind kind;
+	} rows[] = {{0x81000005, FILTER_ALLOW}, {0x8100ffff, FILTER_ALLOW},
+		{0x81010000, FILTER_QUERY}, {0x81010001, FILTER_QUERY}, {0x8102ffff, FILTER_QUERY},
+		{0x81030000, FILTER_ALLOW}, {0x81800000, FILTER_QUERY}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct policy_image image = like_admin();
+		struct account account = owning();
+		struct tpm_command read = make("ReadPublic", rows[i].handle, 0, 0);
+
+		account_forget_entities(&account);
+		assert_int_equal(filter_check(&image, &account, &read).kind, rows[i].kind);
+		if (rows[i].kind == FILTER_QUERY)
+			assert_string_equal(
+				judge(&image, &account, &read).rule, "persistent-handle");
+	}
+}
+
 /* An authorization by a PIN index is written to it: that of an adopted one is charged. */
 static void test_due_charge_of_pin_indices(void **state)
 {
@@ -429,6 +453,7 @@ int main(void)
 		cmocka_unit_test(test_due_dictionary_attack_by_handle),
 		cmocka_unit_test(test_due_dictionary_attack_by_persistent_handle),
 		cmocka_unit_test(test_due_charge_of_pin_indices),
+		cmocka_unit_test(test_public_areas_of_what_may_be_evicted),
 		cmocka_unit_test(test_hierarchies_are_authorized_by_any_handle),
 		cmocka_unit_test(test_due_record_of_sealed_data),
 		cmocka_unit_test(test_due_charge),
