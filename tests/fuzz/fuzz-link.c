@@ -89,7 +89,8 @@ static bool step_tell(struct cursor *input, uint8_t how)
 
 static bool step_answer(uint8_t how)
 {
-	struct account_message message = account_message_new(ACCOUNT_ANSWER, how % 6);
+	struct account_message message =
+		account_message_new(ACCOUNT_ANSWER, how % (ACCOUNT_RATE + 1));
 
 	message.serial = scene.asked;
 	return message.serial == 0 || tell_relay(&message, sizeof message);

@@ -110,7 +110,8 @@ static void broker_speak(uint8_t how)
 		shutdown(scene.broker.fd, SHUT_WR);
 		break;
 	default: /* late */
-		strict_broker_answer(&scene.broker, (enum account_answer)(value % 6));
+		strict_broker_answer(
+			&scene.broker, (enum account_answer)(value % (ACCOUNT_RATE + 1)));
 		break;
 	}
 }
@@ -272,7 +273,8 @@ static void broker_step(void)
 	if ((step & 3) < 2)
 		strict_broker_answer(&scene.broker, ACCOUNT_YES);
 	else if ((step & 3) == 2)
-		strict_broker_answer(&scene.broker, (enum account_answer)((step >> 2) % 6));
+		strict_broker_answer(
+			&scene.broker, (enum account_answer)((step >> 2) % (ACCOUNT_RATE + 1)));
 }
 
 /* ---- the session ---- */
