@@ -116,7 +116,7 @@ static void broker_speak(uint8_t how)
 	}
 }
 
-/* Between commands nothing is held, when the relay has heard everything. */
+/* Between commands nothing is held, when the relay has heard everything, the end included. */
 static void check_idle(void)
 {
 	const struct strict_broker *broker = &scene.broker;
@@ -124,7 +124,7 @@ static void check_idle(void)
 	uint8_t byte;
 
 	if (scene.pump.channel.tpm < 0 || link < 0 ||
-		recv(link, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+		recv(link, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0)
 		return;
 	if (broker->token || broker->turn || broker->session || broker->claim)
 		abort();
