@@ -21,6 +21,7 @@ struct config {
 	uint32_t nv_writes_per_hour;    /* of one user */
 	uint32_t nv_indices_per_user;
 	uint32_t nv_index_size; /* bytes of one NV index */
+	uint32_t nv_user_size;  /* bytes of one user's NV indices, of one TPM */
 	uint32_t nv_total_size; /* bytes of all users' NV indices, of one TPM */
 	uint32_t persistent_per_user;
 	uint32_t sealed_per_user;

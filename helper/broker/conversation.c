@@ -9,7 +9,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define CONVERSATION_WAIT_MS   1000 /* then the relay is told that it is not forgotten */
+#define CONVERSATION_WAIT_MS 1000 /* then the relay is told that it is not forgotten */
+/* Longer than any command takes: the relay itself gives the TPM up after 330 s. */
+#ifndef CONVERSATION_TOKEN_MS
+#define CONVERSATION_TOKEN_MS 340000
+#endif
 #define CONVERSATION_SETTLE_MS 2000 /* for a relay of the broker before this one */
 
 struct conversation {
@@ -25,6 +29,7 @@ struct conversation {
 	struct registry_entry claim;     /* kind 0: there is none */
 	bool adopted;
 	guint wait_timer;   /* of a question that is not answered at once */
+	guint token_timer;  /* as long as it has the token */
 	guint settle_timer; /* until an adopted session has told what it holds */
 };
 
@@ -52,14 +57,30 @@ static void conversation_answer(struct conversation *conversation, enum account_
 	message.values[1] = age;
 	conversation->answered = message.serial;
 	conversation->question.type = ACCOUNT_INVALID;
+	/* whatever a broker before this one let it begin has been told of by now */
+	if (conversation->settle_timer == 0)
+		conversation->adopted = false;
 	conversation_send(conversation, &message);
+}
+
+static gboolean conversation_on_hoarded(gpointer data)
+{
+	struct conversation *conversation = data;
+
+	conversation->token_timer = 0;
+	conversation_end(conversation, "it kept the token for too long");
+	return G_SOURCE_REMOVE;
 }
 
 static void conversation_on_granted(
 	void *context, enum account_held what, uint32_t charge, uint32_t age)
 {
-	(void)what; /* one question at a time */
-	conversation_answer(context, ACCOUNT_YES, charge, age);
+	struct conversation *conversation = context;
+
+	if (what == ACCOUNT_HELD_DA)
+		conversation->token_timer =
+			g_timeout_add(CONVERSATION_TOKEN_MS, conversation_on_hoarded, conversation);
+	conversation_answer(conversation, ACCOUNT_YES, charge, age);
 }
 
 static void conversation_on_flush(void *context, uint32_t handle)
@@ -104,12 +125,21 @@ struct conversation *conversation_new(const struct accounts *accounts,
 	return conversation;
 }
 
+void conversation_let_go(struct conversation *conversation)
+{
+	if (!conversation)
+		return;
+	conversation->claim.kind = ACCOUNT_KIND_NONE; /* the next broker hears of it */
+	conversation_free(conversation);
+}
+
 void conversation_free(struct conversation *conversation)
 {
 	if (!conversation)
 		return;
 	g_clear_handle_id(&conversation->settle_timer, g_source_remove);
 	g_clear_handle_id(&conversation->wait_timer, g_source_remove);
+	g_clear_handle_id(&conversation->token_timer, g_source_remove);
 	ledger_leave(conversation->party);
 	if (conversation->accounts->registry) {
 		registry_forget_waiter(conversation->accounts->registry, conversation);
@@ -163,6 +193,9 @@ static void conversation_record(
 	} else if (conversation->claim.kind != ACCOUNT_KIND_NONE &&
 		   message->kind != ACCOUNT_KIND_SEALED) {
 		conversation_end(conversation, "it made a claim before it told of the last");
+	} else if (message->kind != ACCOUNT_KIND_SEALED &&
+		   ledger_charge(conversation->party) != ACCOUNT_YES) {
+		conversation_answer(conversation, ACCOUNT_RATE, 0, 0);
 	} else if (message->type == ACCOUNT_DROP) {
 		registry_drop(registry, &entry, conversation_on_recorded, conversation);
 	} else {
@@ -300,6 +333,8 @@ static void conversation_give_back(
 			    conversation->party, token ? ACCOUNT_HELD_DA : ACCOUNT_HELD_TURN))
 			return;
 	}
+	if (token)
+		g_clear_handle_id(&conversation->token_timer, g_source_remove);
 	if (token ? ledger_end_da(conversation->party, message->argument == 1, &lockout)
 		  : ledger_end_turn(conversation->party))
 		return;
@@ -326,6 +361,24 @@ static void conversation_settle(
 		return;
 	}
 	g_clear_handle_id(&conversation->settle_timer, g_source_remove);
+	if (message->argument & ACCOUNT_HELD_DA)
+		conversation->token_timer =
+			g_timeout_add(CONVERSATION_TOKEN_MS, conversation_on_hoarded, conversation);
+}
+
+static void conversation_absent(
+	struct conversation *conversation, const struct account_message *message)
+{
+	struct registry *registry = conversation->accounts->registry;
+	struct registry_entry entry = conversation_entry(conversation, message);
+	const struct registry_entry *found =
+		registry ? registry_find(registry, entry.device, message->kind, entry.handle)
+			 : NULL;
+
+	if (!found || found->uid != entry.uid)
+		return;
+	entry = *found;
+	registry_absent(registry, &entry);
 }
 
 static void conversation_refused(
@@ -360,15 +413,15 @@ void conversation_hear(struct conversation *conversation, const struct account_m
 		conversation_end_session(conversation, message);
 		break;
 	case ACCOUNT_SAVED:
-		if (!ledger_saved_session(conversation->party, message->handle) &&
-			!conversation->adopted)
-			conversation_end(conversation, "it saved a session that it does not have");
+		/* one that it does not have was told of by somebody else meanwhile */
+		ledger_saved_session(conversation->party, message->handle);
 		break;
 	case ACCOUNT_GONE:
 		ledger_gone_session(conversation->party, message->handle);
 		break;
 	case ACCOUNT_SAVES:
-		ledger_saves(conversation->party, message->argument, message->values[0]);
+		if (!ledger_saves(conversation->party, message->argument, message->values[0]))
+			conversation_end(conversation, "it counted more saves than there can be");
 		break;
 	case ACCOUNT_REFUSED:
 		conversation_refused(conversation, message);
@@ -377,7 +430,13 @@ void conversation_hear(struct conversation *conversation, const struct account_m
 		conversation_settle(conversation, message);
 		break;
 	case ACCOUNT_FAILED:
+		if (message->argument == ACCOUNT_FAILURE_COUNTED)
+			ledger_failed(conversation->party);
+		else
+			ledger_failed_hierarchy(conversation->party);
+		break;
 	case ACCOUNT_ABSENT:
+		conversation_absent(conversation, message);
 		break;
 	default:
 		conversation_end(conversation, "it sent a message out of turn");

@@ -33,6 +33,8 @@ struct conversation *conversation_new(const struct accounts *accounts,
 	void *context);
 /* The session has given up its TPM: what it held is free, what it claimed is in doubt. */
 void conversation_free(struct conversation *conversation);
+/* The broker ends, and the session perhaps not: nothing is in doubt before the next has asked. */
+void conversation_let_go(struct conversation *conversation);
 
 /* Takes a message of the relay's; calls `failed` where it makes no sense. */
 void conversation_hear(struct conversation *conversation, const struct account_message *message);

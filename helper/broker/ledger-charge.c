@@ -10,6 +10,8 @@
 
 #define MS_PER_HOUR 3600000
 
+#define HIERARCHY_FAILURES_MAX 5 /* as many as one session may have */
+
 /*
  * One NV write of a bucket that refills by N an hour: N of these units flow off per millisecond,
  * so that nothing is rounded.
@@ -78,6 +80,33 @@ void ledger_learn_lockout(
 		if (user == party->user || (!user->interval_known && user->charge > 0))
 			learn_interval(user, lockout->interval, now);
 	}
+}
+
+void ledger_failed(struct ledger_party *party)
+{
+	ledger_charge_failure(party->user, ledger_now());
+}
+
+/* ---- hierarchies ---- */
+
+uint32_t ledger_hierarchy_fall(struct ledger_user *user, int64_t now)
+{
+	int64_t fallen = CLAMP((now - user->hierarchy_failed_at) / LEDGER_HIERARCHY_FALL, 0,
+		(int64_t)user->hierarchy_failures);
+
+	user->hierarchy_failures -= (uint32_t)fallen;
+	user->hierarchy_failed_at += fallen * LEDGER_HIERARCHY_FALL;
+	return user->hierarchy_failures;
+}
+
+void ledger_failed_hierarchy(struct ledger_party *party)
+{
+	struct ledger_user *user = party->user;
+	int64_t now = ledger_now();
+
+	if (ledger_hierarchy_fall(user, now) < HIERARCHY_FAILURES_MAX)
+		user->hierarchy_failures++;
+	user->hierarchy_failed_at = now;
 }
 
 /* ---- NV writes ---- */

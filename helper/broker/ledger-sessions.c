@@ -16,6 +16,9 @@
 #define GAP_MIN     255
 #define GAP_DEFAULT 65535
 
+#define SAVES_SLACK 4096 /* saves that one report may hold beyond what is due */
+#define ENDING_MAX  2    /* of one uid, to make room: who does not flush gains nothing */
+
 /* A TPM shows one session as 0x02nnnnnn and as 0x03nnnnnn. */
 static gpointer session_key(uint32_t handle)
 {
@@ -78,6 +81,18 @@ static struct ledger_tpm_session *session_oldest(
 	return oldest;
 }
 
+static unsigned sessions_ending(const struct ledger_user *user)
+{
+	struct ledger_tpm_session *session;
+	unsigned count = 0;
+	GHashTableIter iter;
+
+	g_hash_table_iter_init(&iter, user->tpm->tpm_sessions);
+	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&session))
+		count += session->user == user && session_is_ending(session);
+	return count;
+}
+
 /* By how many one more of USER would be too many, those left out that are ending. */
 static uint32_t session_excess(const struct ledger_user *user)
 {
@@ -102,7 +117,7 @@ static bool session_make_room(struct ledger_party *party)
 	struct ledger_tpm_session *oldest = session_oldest(party->user, &saved);
 	uint32_t excess = session_excess(party->user);
 
-	if (excess > saved)
+	if (excess > saved || (excess > 0 && sessions_ending(party->user) >= ENDING_MAX))
 		return false;
 	for (; excess > 0; excess--) {
 		oldest->order = LEDGER_ORDER_DUE;
@@ -164,6 +179,10 @@ bool ledger_end_session(struct ledger_party *party, uint32_t handle)
 	if (!begun || handle == 0)
 		return begun;
 	session = session_find(tpm, handle);
+	/* nobody's word takes from another uid what it has loaded; where it is true, as after a
+	 * reset of the TPM, that uid's relay will say that it is gone */
+	if (session && session->party && session->user != user)
+		return true;
 	if (session)
 		session_remove(tpm, session);
 	session = g_new0(struct ledger_tpm_session, 1);
@@ -211,25 +230,50 @@ enum account_answer ledger_flush_session(struct ledger_party *party, uint32_t ha
 	return ACCOUNT_YES;
 }
 
-void ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap)
+/* Who is to flush SESSION, AGE saves old: its own party, one of its uid, or at last PARTY. */
+static struct ledger_party *session_flusher(
+	const struct ledger_tpm_session *session, struct ledger_party *party, uint64_t age)
+{
+	if (session->party)
+		return session->party;
+	if (session->user == party->user)
+		return party;
+	for (GList *link = party->user->tpm->parties.head; link; link = link->next) {
+		struct ledger_party *own = link->data;
+
+		if (own->user == session->user)
+			return own;
+	}
+	return age > party->user->tpm->gap / 4 * 3 ? party : NULL;
+}
+
+bool ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap)
 {
 	struct ledger_tpm *tpm = party->user->tpm;
 	struct ledger_tpm_session *session;
 	GHashTableIter iter;
 
+	/* a relay tells sooner than that, and no TPM's gap shrinks */
 	gap = gap == 0 ? GAP_DEFAULT : MAX(gap, GAP_MIN);
+	tpm->gap = MAX(tpm->gap, gap);
+	if (count > tpm->gap / 16 + SAVES_SLACK)
+		return false;
 	tpm->saves += count;
 	g_hash_table_iter_init(&iter, tpm->tpm_sessions);
 	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&session)) {
 		if (session->party == party) {
 			session_renew(tpm, session);
-		} else if (tpm->saves - session->saved_at > gap / 2 &&
+		} else if (tpm->saves - session->saved_at > tpm->gap / 2 &&
 			   session->order == LEDGER_ORDER_NONE) {
+			session->ordered =
+				session_flusher(session, party, tpm->saves - session->saved_at);
+			if (!session->ordered)
+				continue;
 			session->order = LEDGER_ORDER_DUE;
-			session->ordered = session->party ? session->party : party;
 			ledger_schedule(tpm->ledger);
 		}
 	}
+	return true;
 }
 
 struct ledger_event ledger_next_order(struct ledger_tpm *tpm)

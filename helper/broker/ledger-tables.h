@@ -12,8 +12,9 @@
 
 #include <glib.h>
 
-#define LEDGER_SECOND           1000 /* ms: the unit of all times */
-#define LEDGER_TPM_SESSIONS_MAX 64   /* of one TPM: MAX_ACTIVE_SESSIONS of those that are made */
+#define LEDGER_SECOND           1000            /* ms: the unit of all times */
+#define LEDGER_HIERARCHY_FALL   INT64_C(600000) /* ms until one failure falls off */
+#define LEDGER_TPM_SESSIONS_MAX 64 /* of one TPM: MAX_ACTIVE_SESSIONS of those that are made */
 
 /* An order to flush a TPM session. */
 enum ledger_order {
@@ -48,6 +49,9 @@ struct ledger_user {
 	unsigned tpm_sessions;
 	unsigned tpm_sessions_reserved;
 
+	uint32_t hierarchy_failures; /* as of hierarchy_failed_at */
+	int64_t hierarchy_failed_at;
+
 	int64_t nv_debt; /* as of nv_debt_at; see NV_WRITE in ledger-charge.c */
 	int64_t nv_debt_at;
 };
@@ -66,6 +70,7 @@ struct ledger_tpm {
 	GHashTable *tpm_sessions; /* lower 24 bits of the handle -> struct ledger_tpm_session */
 	unsigned tpm_sessions_reserved;
 	uint64_t saves; /* the TPM's context counter, as far as it was told */
+	uint32_t gap;   /* TPM_PT_CONTEXT_GAP_MAX, the largest that was told; 0: none was */
 };
 
 struct ledger_tpm_session {
@@ -124,6 +129,9 @@ void ledger_charge_failure(struct ledger_user *user, int64_t now);
 /* What PARTY's relay read, NULL: nothing. */
 void ledger_learn_lockout(
 	struct ledger_party *party, const struct ledger_lockout *lockout, int64_t now);
+
+/* Lets those of USER's failures at hierarchies fall off whose time is over; returns the rest. */
+uint32_t ledger_hierarchy_fall(struct ledger_user *user, int64_t now);
 
 /* What is yet to be refilled of USER's bucket, and the NV writes that are left with such a debt. */
 int64_t ledger_nv_debt(const struct ledger_user *user, const struct config *config, int64_t now);

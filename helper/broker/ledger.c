@@ -112,6 +112,9 @@ static bool user_owes(const struct ledger_user *user, const struct config *confi
 	bool falls = !user->interval_known || user->interval > 0;
 
 	return (falls && user->charge > ledger_charge_fallen(user, now)) ||
+	       (user->hierarchy_failures > 0 &&
+		       now - user->hierarchy_failed_at <
+			       user->hierarchy_failures * LEDGER_HIERARCHY_FALL) ||
 	       ledger_nv_debt(user, config, now) > 0;
 }
 
@@ -392,6 +395,14 @@ bool ledger_end_da(struct ledger_party *party, bool failed, const struct ledger_
 }
 
 /* ---- what is told ---- */
+
+uint32_t ledger_hierarchy_failures(struct ledger *ledger, const char *device, uint32_t uid)
+{
+	const struct ledger_tpm *tpm = tpm_find(ledger, device);
+	struct ledger_user *user = tpm ? user_find(tpm, uid) : NULL;
+
+	return user ? ledger_hierarchy_fall(user, ledger_now()) : 0;
+}
 
 struct ledger_report ledger_report(struct ledger *ledger, const char *device, uint32_t uid)
 {

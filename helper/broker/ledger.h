@@ -88,7 +88,8 @@ bool ledger_end_da(struct ledger_party *party, bool failed, const struct ledger_
  */
 enum account_answer ledger_begin_session(struct ledger_party *party, uint32_t handle);
 /*
- * HANDLE is loaded in the party from now on; 0: nothing came of it. Whoever had HANDLE has not.
+ * HANDLE is loaded in the party from now on; 0: nothing came of it. Whoever had HANDLE has not, but
+ * for another uid that has it loaded: then nothing is recorded.
  * False, and nothing is recorded, where the party was not let make it; an unsettled one tells what
  * it has, and may have been about to make one more.
  */
@@ -105,11 +106,21 @@ void ledger_gone_session(struct ledger_party *party, uint32_t handle);
 enum account_answer ledger_flush_session(struct ledger_party *party, uint32_t handle);
 /*
  * The TPM's context counter advanced by COUNT: each loaded session of the party was saved anew.
- * What is older than half of GAP (0: 65535) is ordered flushed: by the party that has it loaded, or
- * by this one if it is saved only. Ordered once; again if that one leaves without having done it,
- * or the TPM session was saved or loaded since.
+ * What is older than half of GAP (0: 65535; the largest ever told of this TPM counts) is ordered
+ * flushed: by the party that has it loaded; if it is saved, by one of its uid, or beyond three
+ * quarters by this one. Ordered once; again if that one leaves without having done it, or the TPM
+ * session was saved or loaded since. False where no relay counts so many before it tells.
  */
-void ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap);
+bool ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap);
+
+/* An authorization failed and was counted by the TPM, though the party had no token. */
+void ledger_failed(struct ledger_party *party);
+/*
+ * The authorization of a hierarchy failed, which the TPM does not count; and how many did lately,
+ * of a uid on a TPM: each falls off after ten minutes.
+ */
+void ledger_failed_hierarchy(struct ledger_party *party);
+uint32_t ledger_hierarchy_failures(struct ledger *ledger, const char *device, uint32_t uid);
 
 /* One more NV write: ACCOUNT_YES or ACCOUNT_LIMIT. */
 enum account_answer ledger_charge(struct ledger_party *party);

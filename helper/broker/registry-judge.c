@@ -24,16 +24,20 @@ static bool limits_allow(const struct registry_table *table, const struct regist
 	const struct registry_limits *limits = &request->limits;
 	uint32_t count = registry_table_count(table, entry->uid, entry->kind);
 	uint64_t bytes;
+	uint64_t own;
 
 	if (replaced && replaced->uid == entry->uid)
 		count--;
 	switch (entry->kind) {
 	case ACCOUNT_KIND_NV:
-		bytes = registry_table_nv_size(table, entry->device) + entry->nv_size;
-		if (replaced)
+		bytes = registry_table_nv_size(table, entry->device, UINT32_MAX) + entry->nv_size;
+		own = registry_table_nv_size(table, entry->device, entry->uid) + entry->nv_size;
+		if (replaced) {
 			bytes -= replaced->nv_size;
+			own -= replaced->nv_size;
+		}
 		return count < limits->nv_indices && entry->nv_size <= limits->nv_size &&
-		       bytes <= limits->nv_total_size;
+		       own <= limits->nv_user_size && bytes <= limits->nv_total_size;
 	case ACCOUNT_KIND_PERSISTENT:
 		return count < limits->persistent;
 	case ACCOUNT_KIND_SEALED:
@@ -51,11 +55,16 @@ static enum account_answer judge_claim(const struct registry_table *table,
 
 	if (sealed && found)
 		return ACCOUNT_YES;
-	if (found && (found->uid != request->entry.uid || found->state != REGISTRY_DOUBTFUL))
+	if (found && (found->uid != request->entry.uid || found->state == REGISTRY_CLAIMED ||
+			     found->state == REGISTRY_DROPPED))
+		return ACCOUNT_TAKEN;
+	if (!sealed && registry_table_is_buried(table, &request->entry))
 		return ACCOUNT_TAKEN;
 	if (!limits_allow(table, request, found))
 		return ACCOUNT_LIMIT;
 	*change = change_to(&request->entry, sealed ? REGISTRY_OWN : REGISTRY_CLAIMED);
+	if (found)
+		change->entry.was = REGISTRY_OWN; /* of a CLAIMED one: it replaces another */
 	return ACCOUNT_YES;
 }
 
@@ -80,7 +89,19 @@ static enum account_answer judge_confirm(const struct registry_request *request,
 		return ACCOUNT_NO;
 	if (request->success == (state == REGISTRY_CLAIMED))
 		*change = change_to(found, REGISTRY_OWN);
+	else if (found->state == REGISTRY_CLAIMED && found->was == REGISTRY_OWN)
+		*change = change_to(found, REGISTRY_DOUBTFUL); /* there is something after all */
 	else
+		*change = change_remove(found);
+	return ACCOUNT_YES;
+}
+
+/* What a session is busy with is not gone before it has said what became of it. */
+static enum account_answer judge_absent(
+	const struct registry_entry *found, struct registry_change *change)
+{
+	if (found->state == REGISTRY_OWN ||
+		(found->state == REGISTRY_DOUBTFUL && found->was == REGISTRY_NONE))
 		*change = change_remove(found);
 	return ACCOUNT_YES;
 }
@@ -130,6 +151,8 @@ enum account_answer registry_judge(const struct registry_table *table,
 		return judge_confirm(request, found, ret_change);
 	case REQUEST_DOUBT:
 		return judge_doubt(found, ret_change);
+	case REQUEST_ABSENT:
+		return judge_absent(found, ret_change);
 	default:
 		return ACCOUNT_NO;
 	}
@@ -139,9 +162,11 @@ void registry_change_apply(struct registry_table *table, const struct registry_c
 {
 	if (change->type == CHANGE_SET)
 		registry_table_set(table, &change->entry);
-	else if (change->type == CHANGE_REMOVE)
+	else if (change->type == CHANGE_REMOVE) {
+		if (change->entry.state == REGISTRY_DROPPED)
+			registry_table_bury(table, &change->entry);
 		registry_table_remove(table, &change->entry);
-	else if (change->type == CHANGE_FORGET)
+	} else if (change->type == CHANGE_FORGET)
 		registry_table_forget(table, change->entry.uid);
 }
 

@@ -10,6 +10,7 @@ enum registry_request_type {
 	REQUEST_DROP,
 	REQUEST_CONFIRM,
 	REQUEST_DOUBT,
+	REQUEST_ABSENT,
 	REQUEST_ADOPT,
 	REQUEST_FORGET
 };
@@ -17,6 +18,7 @@ enum registry_request_type {
 struct registry_limits {
 	uint32_t nv_indices;
 	uint32_t nv_size;
+	uint32_t nv_user_size;
 	uint32_t nv_total_size;
 	uint32_t persistent;
 	uint32_t sealed;

@@ -101,9 +101,12 @@ static bool record_entry(const struct registry_record *record, struct registry_e
 		return false;
 	if (entry.kind == ACCOUNT_KIND_SEALED && entry.state != REGISTRY_OWN)
 		return false;
-	if (entry.was != REGISTRY_NONE &&
-		(entry.state != REGISTRY_DOUBTFUL ||
-			(entry.was != REGISTRY_CLAIMED && entry.was != REGISTRY_DROPPED)))
+	if (entry.was == REGISTRY_OWN && entry.state != REGISTRY_CLAIMED)
+		return false;
+	if ((entry.was == REGISTRY_CLAIMED || entry.was == REGISTRY_DROPPED) &&
+		entry.state != REGISTRY_DOUBTFUL)
+		return false;
+	if (entry.was > REGISTRY_DROPPED)
 		return false;
 	*ret_entry = entry;
 	return true;

@@ -10,10 +10,21 @@
 
 _Static_assert(ACCOUNT_KIND_SEALED == KINDS - 1, "a number for each kind");
 
+/* Drops are charged as NV writes are, so that nobody fills them all in ten minutes. */
+#define GRAVES   64
+#define GRAVE_US (10 * 60 * G_TIME_SPAN_SECOND)
+
+struct grave {
+	struct registry_entry entry; /* kind 0: free */
+	gint64 until;                /* g_get_monotonic_time() */
+};
+
 struct registry_table {
 	GHashTable *handles; /* struct registry_entry by device, kind and handle */
 	GHashTable *sealed;  /* struct registry_entry by device, uid and data */
 	GHashTable *numbers; /* uid -> uint32_t[KINDS]; only those that have something */
+	struct grave graves[GRAVES];
+	unsigned next_grave; /* to be reused next */
 };
 
 static guint handle_hash(gconstpointer key)
@@ -191,7 +202,8 @@ uint32_t registry_table_count(
 	return numbers ? numbers[kind] : 0;
 }
 
-uint64_t registry_table_nv_size(const struct registry_table *table, const char *device)
+uint64_t registry_table_nv_size(
+	const struct registry_table *table, const char *device, uint32_t uid)
 {
 	GHashTableIter iter;
 	gpointer key;
@@ -201,7 +213,7 @@ uint64_t registry_table_nv_size(const struct registry_table *table, const char *
 	while (g_hash_table_iter_next(&iter, &key, NULL)) {
 		const struct registry_entry *entry = key;
 
-		if (strcmp(entry->device, device) == 0)
+		if (strcmp(entry->device, device) == 0 && (uid == UINT32_MAX || entry->uid == uid))
 			bytes += entry->nv_size;
 	}
 	return bytes;
@@ -232,4 +244,26 @@ void registry_table_each(const struct registry_table *table, uint32_t uid,
 {
 	each_in(table->handles, uid, each, context);
 	each_in(table->sealed, uid, each, context);
+}
+
+void registry_table_bury(struct registry_table *table, const struct registry_entry *entry)
+{
+	table->graves[table->next_grave] =
+		(struct grave){.entry = *entry, .until = g_get_monotonic_time() + GRAVE_US};
+	table->next_grave = (table->next_grave + 1) % GRAVES;
+}
+
+bool registry_table_is_buried(
+	const struct registry_table *table, const struct registry_entry *entry)
+{
+	gint64 now = g_get_monotonic_time();
+
+	for (unsigned i = 0; i < GRAVES; i++) {
+		const struct grave *grave = &table->graves[i];
+
+		if (grave->until > now && handle_equal(&grave->entry, entry) &&
+			grave->entry.uid != entry->uid)
+			return true;
+	}
+	return false;
 }

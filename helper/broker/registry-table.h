@@ -29,8 +29,15 @@ void registry_table_doubt(struct registry_table *table);
 /* How many entries of KIND UID has, in any state. */
 uint32_t registry_table_count(
 	const struct registry_table *table, uint32_t uid, enum account_kind kind);
-/* Bytes of all NV indices of DEVICE. */
-uint64_t registry_table_nv_size(const struct registry_table *table, const char *device);
+/* Bytes of the NV indices of UID on DEVICE, or of everybody for UINT32_MAX. */
+uint64_t registry_table_nv_size(
+	const struct registry_table *table, const char *device, uint32_t uid);
+
+/* Keeps ENTRY's handle from other uids for ten minutes. In memory only. */
+void registry_table_bury(struct registry_table *table, const struct registry_entry *entry);
+/* Whether another uid than ENTRY's had its handle until lately. */
+bool registry_table_is_buried(
+	const struct registry_table *table, const struct registry_entry *entry);
 size_t registry_table_size(const struct registry_table *table);
 
 /* Calls EACH for the entries of UID, or of everybody for UINT32_MAX. */

@@ -348,6 +348,7 @@ void registry_claim(struct registry *registry, const struct config *config,
 	request->limits = (struct registry_limits){
 		.nv_indices = config->nv_indices_per_user,
 		.nv_size = config->nv_index_size,
+		.nv_user_size = config->nv_user_size,
 		.nv_total_size = config->nv_total_size,
 		.persistent = config->persistent_per_user,
 		.sealed = config->sealed_per_user,
@@ -373,6 +374,11 @@ void registry_confirm(struct registry *registry, const struct registry_entry *en
 void registry_doubt(struct registry *registry, const struct registry_entry *entry)
 {
 	registry_push(registry, request_new(REQUEST_DOUBT, entry, NULL, NULL));
+}
+
+void registry_absent(struct registry *registry, const struct registry_entry *entry)
+{
+	registry_push(registry, request_new(REQUEST_ABSENT, entry, NULL, NULL));
 }
 
 void registry_adopt(struct registry *registry, const struct registry_entry *entry,

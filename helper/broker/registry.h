@@ -70,9 +70,11 @@ const struct registry_entry *registry_find(const struct registry *registry, cons
 	enum account_kind kind, uint32_t handle);
 
 /*
- * Records that the TPM is about to make ENTRY, within the limits of CONFIG. A DOUBTFUL entry of the
- * same uid for the same handle is replaced: the relay has seen that nothing is there. Sealed data
- * is OWN at once; if it is already, that is YES.
+ * Records that the TPM is about to make ENTRY, within the limits of CONFIG. What the same uid has
+ * of the same handle, OWN or DOUBTFUL, is replaced: the relay has seen that nothing is there. Where
+ * the TPM finds otherwise (CONFIRM of a failure), it is DOUBTFUL. A handle that one uid has dropped
+ * is TAKEN for others for ten minutes: a command of the former owner may still be on its way.
+ * Sealed data is OWN at once; if it is already, that is YES.
  */
 void registry_claim(struct registry *registry, const struct config *config,
 	const struct registry_entry *entry, registry_done done, void *context);
@@ -88,6 +90,9 @@ void registry_confirm(struct registry *registry, const struct registry_entry *en
 	registry_done done, void *context);
 /* Nobody will say what became of ENTRY's handle, which its uid was told to go on with (YES). */
 void registry_doubt(struct registry *registry, const struct registry_entry *entry);
+
+/* The TPM has nothing of ENTRY's handle: what its uid had there is gone. */
+void registry_absent(struct registry *registry, const struct registry_entry *entry);
 
 /* An administrator's word: ENTRY is its uid's from here on, whosever it was. */
 void registry_adopt(struct registry *registry, const struct registry_entry *entry,

@@ -104,8 +104,13 @@ void session_list_free(struct session_list *list)
 {
 	if (!list)
 		return;
-	for (guint i = 0; i < list->sessions->len; i++)
-		session_free(g_ptr_array_index(list->sessions, i));
+	for (guint i = 0; i < list->sessions->len; i++) {
+		struct session *session = g_ptr_array_index(list->sessions, i);
+
+		conversation_let_go(session->conversation);
+		session->conversation = NULL;
+		session_free(session);
+	}
 	g_ptr_array_unref(list->sessions);
 	g_free(list);
 }
@@ -403,6 +408,8 @@ static int session_spawn(const struct session_list *list, const struct session_o
 	policy.session = facts->session;
 	policy.uid = facts->uid;
 	policy.pid = facts->pid;
+	policy.hierarchy_failures =
+		ledger_hierarchy_failures(list->accounts->ledger, facts->device, facts->uid);
 
 	CLEANUP_FD int image = policy_image_to_memfd(&policy);
 	CLEANUP_FD int log = log_journal_socket();
