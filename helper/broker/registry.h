@@ -33,12 +33,13 @@ enum registry_state {
 struct registry_entry {
 	char device[sizeof((struct protocol_device *)0)->name];
 	uint32_t uid;
-	uint32_t kind;                  /* enum account_kind */
-	uint32_t handle;                /* 0 for sealed data */
-	uint32_t nv_size;               /* bytes of the NV index's data, otherwise 0 */
-	uint32_t state;                 /* enum registry_state */
-	uint32_t was;                   /* of DOUBTFUL: CLAIMED or DROPPED, while its session may
-					 * still say what became of it; otherwise NONE */
+	uint32_t kind;    /* enum account_kind */
+	uint32_t handle;  /* 0 for sealed data */
+	uint32_t nv_size; /* bytes of the NV index's data, otherwise 0 */
+	uint32_t state;   /* enum registry_state */
+	/* of DOUBTFUL: CLAIMED or DROPPED, while its session may still say what became of it; of
+	 * CLAIMED: OWN where it replaced another record; otherwise NONE */
+	uint32_t was;
 	int64_t changed;                /* seconds since 1970 */
 	uint32_t size;                  /* bytes of `data` */
 	uint8_t data[ACCOUNT_DATA_MAX]; /* as in enum account_kind */

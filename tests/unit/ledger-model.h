@@ -19,6 +19,7 @@ struct model_party {
 	unsigned device;
 	unsigned uid;
 	bool unsettled;
+	unsigned joined; /* the how manieth */
 	unsigned held;
 	unsigned waits;
 	unsigned others[UIDS]; /* tokens that each uid got while this one waits for it */

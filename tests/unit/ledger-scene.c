@@ -156,7 +156,12 @@ void actor_load(struct actor *actor, uint32_t handle)
 
 void actor_saves(struct actor *actor, uint32_t count)
 {
-	ledger_saves(actor->party, count, GAP);
+	while (count > 0) {
+		uint32_t some = MIN(count, 4096); /* no relay tells of more at once */
+
+		assert_true(ledger_saves(actor->party, some, GAP));
+		count -= some;
+	}
 	scene_settle();
 }
 

@@ -52,9 +52,11 @@ struct step step_random(const struct model *model, uint32_t *seed)
 static enum account_answer apply_claim(struct model *model, const struct step *step)
 {
 	if (model->handles[step->number].state != REGISTRY_NONE &&
-		(model->handles[step->number].state != REGISTRY_DOUBTFUL ||
+		((model->handles[step->number].state != REGISTRY_DOUBTFUL &&
+			 model->handles[step->number].state != REGISTRY_OWN) ||
 			model->handles[step->number].uid != step->entry.uid))
 		return ACCOUNT_TAKEN;
+	model->handles[step->number].replaced = model->handles[step->number].state != REGISTRY_NONE;
 	model->handles[step->number].state = REGISTRY_CLAIMED;
 	model->handles[step->number].uid = step->entry.uid;
 	model->handles[step->number].seed = step->entry.data[0];
@@ -76,6 +78,8 @@ static enum account_answer apply_confirm(struct model *model, const struct step 
 		return ACCOUNT_NO;
 	if (step->success == (state == REGISTRY_CLAIMED))
 		model->handles[step->number].state = REGISTRY_OWN;
+	else if (state == REGISTRY_CLAIMED && model->handles[step->number].replaced)
+		model->handles[step->number].state = REGISTRY_DOUBTFUL;
 	else
 		model_empty(model, step->number);
 	return ACCOUNT_YES;

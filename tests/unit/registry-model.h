@@ -29,7 +29,8 @@ struct model {
 	struct {
 		enum registry_state state;
 		uint32_t uid;
-		uint8_t seed; /* what its data is made of */
+		uint8_t seed;  /* what its data is made of */
+		bool replaced; /* of CLAIMED: it took the place of another */
 	} handles[MODEL_HANDLES];
 	bool sealed[MODEL_UIDS][MODEL_SEALED];
 };

@@ -43,3 +43,7 @@ void make(struct registry_scene *scene, const struct registry_entry *entry);
 /* What is recorded of ENTRY's handle. */
 enum registry_state state_of(
 	const struct registry_scene *scene, const struct registry_entry *entry);
+
+/* Whether g_get_monotonic_time() says the same each time; otherwise 11 minutes pass. */
+extern bool registry_scene_time_stands;
+gint64 __wrap_g_get_monotonic_time(void);

@@ -17,18 +17,55 @@ static void test_old_saved_one_is_flushed_by_who_saves(void **state)
 	actor_make(b, HMAC(2));
 	actor_save(a, POLICY(1));
 	actor_saves(b, GAP / 2);
-	assert_int_equal(b->flushes, 0);
+	assert_int_equal(a->flushes, 0);
 	actor_saves(b, 1);
-	assert_int_equal(b->flushes, 1);
-	assert_int_equal(b->flush, POLICY(1));
+	assert_int_equal(a->flushes, 1); /* there is one of its uid */
+	assert_int_equal(a->flush, POLICY(1));
+	assert_int_equal(b->flushes, 0);
 	actor_saves(b, GAP); /* ordered once */
 	actor_saves(a, GAP);
 	assert_int_equal(a->flushes + b->flushes, 2); /* Bob's own, idle by now */
 	assert_int_equal(b->flush, HMAC(2));
-	ledger_gone_session(b->party, POLICY(1)); /* as ordered */
+	ledger_gone_session(a->party, POLICY(1)); /* as ordered */
 	ledger_gone_session(b->party, HMAC(2));
 	assert_int_equal(count_of(ALICE), 0);
 	assert_int_equal(count_of(BOB), 0);
+}
+
+/* Others flush what is saved only when nobody of its uid is there and it gets serious. */
+static void test_old_saved_one_of_nobody_is_flushed_later(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	actor_make(a, POLICY(1));
+	actor_save(a, POLICY(1));
+	actor_leave(a);
+	actor_saves(b, GAP / 4 * 3);
+	assert_int_equal(b->flushes, 0);
+	actor_saves(b, 4);
+	assert_int_equal(b->flushes, 1);
+	assert_int_equal(b->flush, POLICY(1));
+	ledger_gone_session(b->party, POLICY(1)); /* as ordered */
+	assert_int_equal(count_of(ALICE), 0);
+}
+
+/* No relay counts so many before it tells, and no TPM's gap shrinks. */
+static void test_saves_that_cannot_be(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	actor_make(a, HMAC(1));
+	assert_true(ledger_saves(b->party, 1, GAP));
+	assert_false(ledger_saves(b->party, GAP, GAP));
+	assert_false(ledger_saves(b->party, UINT32_MAX, GAP));
+	for (int i = 0; i < 100; i++)
+		assert_true(ledger_saves(b->party, 200, 255));
+	scene_settle();
+	assert_int_equal(a->flushes, 0);
 }
 
 static void test_old_loaded_one_is_flushed_where_it_is(void **state)
@@ -107,23 +144,31 @@ static void test_ages_do_not_wrap(void **state)
 static void test_gap_of_small_tpms(void **state)
 {
 	static const struct {
+		const char *device;
 		uint32_t gap;
 		uint32_t half;
-	} gaps[] = {{0, 32767}, {65535, 32767}, {255, 127}, {1, 127}, {UINT32_MAX, 0x7fffffff}};
-	struct actor *a = actor_join(ALICE);
-	struct actor *b = actor_join(BOB);
+	} gaps[] = {{"a", 0, 32767}, {"b", 65535, 32767}, {"c", 255, 127}, {"d", 1, 127},
+		{"e", UINT32_MAX, 0x7fffffff}};
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof gaps / sizeof gaps[0]; i++) {
+		struct actor *a = actor_join_as(gaps[i].device, ALICE, false);
+		struct actor *b = actor_join_as(gaps[i].device, BOB, false);
+		uint32_t left = gaps[i].half;
+
 		actor_make(a, HMAC(i));
-		ledger_saves(b->party, gaps[i].half, gaps[i].gap);
+		while (left > 0) { /* no relay tells of more at once */
+			uint32_t some = MIN(left, gaps[i].half / 8 + 1);
+
+			assert_true(ledger_saves(b->party, some, gaps[i].gap));
+			left -= some;
+		}
 		scene_settle();
-		assert_int_equal(a->flushes, i);
-		ledger_saves(b->party, 1, gaps[i].gap);
+		assert_int_equal(a->flushes, 0);
+		assert_true(ledger_saves(b->party, 1, gaps[i].gap));
 		scene_settle();
-		assert_int_equal(a->flushes, i + 1);
+		assert_int_equal(a->flushes, 1);
 		assert_int_equal(a->flush, HMAC(i));
-		ledger_gone_session(a->party, HMAC(i));
 	}
 }
 
@@ -142,7 +187,7 @@ static void test_another_tpm_has_its_own_counter(void **state)
 static void test_order_is_given_anew(void **state)
 {
 	struct actor *a = actor_join(ALICE);
-	struct actor *b[3] = {actor_join(BOB), actor_join(BOB), actor_join(BOB)};
+	struct actor *b[3] = {actor_join(ALICE), actor_join(ALICE), actor_join(ALICE)};
 
 	(void)state;
 	actor_make(a, POLICY(1));
@@ -169,7 +214,7 @@ static void flush_is_done(struct actor *actor, uint32_t handle)
 static void test_callback_ends_sessions(void **state)
 {
 	struct actor *a = actor_join(ALICE);
-	struct actor *b = actor_join(BOB);
+	struct actor *b = actor_join(ALICE);
 
 	(void)state;
 	b->on_flush = flush_is_done;
@@ -192,6 +237,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scene_setup, scene_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_old_saved_one_is_flushed_by_who_saves),
+		TEST(test_old_saved_one_of_nobody_is_flushed_later),
+		TEST(test_saves_that_cannot_be),
 		TEST(test_old_loaded_one_is_flushed_where_it_is),
 		TEST(test_saves_make_own_ones_young),
 		TEST(test_saving_and_loading_make_young),

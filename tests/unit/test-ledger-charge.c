@@ -241,10 +241,46 @@ static void test_tables_are_freed(void **state)
 	assert_int_equal(report(CAROL).lockout.maximum, 0);
 }
 
+/* Counted by the TPM though nobody held the token: that uid's all the same. */
+static void test_failure_without_token_is_charged(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+
+	(void)state;
+	ledger_failed(a->party);
+	ledger_failed(a->party);
+	assert_int_equal(report(ALICE).charge, 2);
+	assert_int_equal(report(BOB).charge, 0);
+}
+
+/* Guesses at hierarchies, which no TPM counts, outlive the session and fall off slowly. */
+static void test_failures_at_hierarchies(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+
+	(void)state;
+	for (int i = 0; i < 9; i++)
+		ledger_failed_hierarchy(a->party);
+	actor_leave(a);
+	assert_int_equal(ledger_hierarchy_failures(ledger, TPM, ALICE), 5);
+	assert_int_equal(ledger_hierarchy_failures(ledger, TPM, BOB), 0);
+	assert_int_equal(ledger_hierarchy_failures(ledger, OTHER, ALICE), 0);
+	assert_false(ledger_is_clear(ledger));
+	scene_pass(599);
+	assert_int_equal(ledger_hierarchy_failures(ledger, TPM, ALICE), 5);
+	scene_pass(1);
+	assert_int_equal(ledger_hierarchy_failures(ledger, TPM, ALICE), 4);
+	scene_pass(4 * 600);
+	assert_int_equal(ledger_hierarchy_failures(ledger, TPM, ALICE), 0);
+	assert_true(ledger_is_clear(ledger));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scene_setup, scene_teardown)
 	const struct CMUnitTest tests[] = {
+		TEST(test_failure_without_token_is_charged),
+		TEST(test_failures_at_hierarchies),
 		TEST(test_leave_with_token_is_charged),
 		TEST(test_charge_falls_by_interval),
 		TEST(test_charge_is_told_with_the_token),

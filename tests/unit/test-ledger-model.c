@@ -78,6 +78,7 @@ static void join(struct model_party *party)
 	*party = (struct model_party){
 		.device = model_pick(DEVICES),
 		.uid = model_pick(UIDS),
+		.joined = ++model.serial,
 		.unsettled = model_pick(12) == 0,
 	};
 	party->actor =
@@ -161,6 +162,16 @@ static void settle(struct model_party *party)
 	party->waits &= ~held;
 }
 
+static unsigned ending_of(unsigned device, unsigned uid)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < HANDLES; i++)
+		count += model.sessions[device][i].there && model.sessions[device][i].uid == uid &&
+			 model_is_ending(&model.sessions[device][i]);
+	return count;
+}
+
 static void begin_session(struct model_party *party)
 {
 	uint32_t handle = model_pick(2) ? 0 : HMAC(model_pick(HANDLES));
@@ -182,7 +193,9 @@ static void begin_session(struct model_party *party)
 		if ((!own && model_sessions(party->device, UIDS) +
 					     model_reserved(party->device, UIDS) >=
 				     config.tpm_sessions) ||
-			count - saved >= config.tpm_sessions_per_user) {
+			count - saved >= config.tpm_sessions_per_user ||
+			(count >= config.tpm_sessions_per_user &&
+				ending_of(party->device, party->uid) >= 2)) {
 			assert_int_equal(answer, ACCOUNT_LIMIT);
 			return;
 		}
@@ -214,6 +227,9 @@ static void end_session(struct model_party *party)
 		return;
 	}
 	assert_true(ledger_end_session(party->actor->party, handle ^ (model_pick(2) << 24)));
+	/* nobody takes from another uid what it has loaded */
+	if (session->there && session->party && session->uid != party->uid)
+		return;
 	*session = (struct model_session){.there = true,
 		.uid = party->uid,
 		.party = party,
@@ -248,6 +264,26 @@ static void lose_session(struct model_party *party)
 		*session = (struct model_session){0};
 }
 
+/* Its own party, the first to join of its uid, or at last PARTY. */
+static struct model_party *flusher(
+	const struct model_session *session, struct model_party *party, uint64_t age)
+{
+	struct model_party *first = NULL;
+
+	if (session->party)
+		return session->party;
+	if (session->uid == party->uid)
+		return party;
+	for (unsigned i = 0; i < PARTIES; i++) {
+		struct model_party *other = &model.parties[i];
+
+		if (other->actor && other->device == party->device && other->uid == session->uid &&
+			(!first || other->joined < first->joined))
+			first = other;
+	}
+	return first || age <= SMALL / 4 * 3 ? first : party;
+}
+
 static void saves(struct model_party *party)
 {
 	unsigned count = 1 + model_pick(60);
@@ -263,11 +299,12 @@ static void saves(struct model_party *party)
 			session->ordered = false;
 		} else if (!session->ordered &&
 			   model.saves[party->device] - session->saved_at > SMALL / 2) {
-			session->ordered = true;
-			session->orderer = session->party ? session->party : party;
+			session->orderer = flusher(
+				session, party, model.saves[party->device] - session->saved_at);
+			session->ordered = session->orderer != NULL;
 		}
 	}
-	ledger_saves(party->actor->party, count, SMALL);
+	assert_true(ledger_saves(party->actor->party, count, SMALL));
 }
 
 static void write_nv(struct model_party *party)
