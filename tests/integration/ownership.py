@@ -63,6 +63,7 @@ class Ownership:
     def __init__(self):
         self.indices = {}
         self.persistent = {}  # handle -> (owner, Object)
+        self.left = {}  # handle -> who had it last: for a while nobody else gets it
 
     def count(self, table, user):
         owners = [thing.owner if isinstance(thing, Index) else thing[0]
@@ -91,8 +92,11 @@ class Ownership:
             return refusal("sealed-data")
         return verdict
 
+    def kept(self, session, handle):
+        return self.left.get(handle, session.user) != session.user
+
     def nv_define(self, session, index):
-        if index in self.indices:
+        if index in self.indices or self.kept(session, index):
             return refusal("handle-taken", 0x14C)
         if self.count(self.indices, session.user) >= NV_PER_USER:
             return refusal("nv-quota", 0x14B)
@@ -108,7 +112,7 @@ class Ownership:
         verdict = self.use_object(session, handle)
         if verdict != SUCCESS:
             return verdict
-        if persistent in self.persistent:
+        if persistent in self.persistent or self.kept(session, persistent):
             return refusal("handle-taken", 0x14C)
         if self.count(self.persistent, session.user) >= PERSISTENT_PER_USER:
             return refusal("persistent-quota", 0x14B)

@@ -100,6 +100,7 @@ class Walk:
     def restart(self):
         """What is in the TPM and on disk stays, and saved sessions with whoever has the context."""
         self.stop_broker()
+        self.model.left.clear()  # kept in memory only
         self.start_broker()
 
     def open(self, user):
@@ -370,6 +371,7 @@ class Walk:
         verdict = self.model.nv_use(session, index, 2)
         if self.execute(session, nv_undefine(index), verdict):
             del self.model.indices[index]
+            self.model.left[index] = session.user
         return True
 
     def step_nv_read_public(self, session):
@@ -403,6 +405,7 @@ class Walk:
         verdict = self.model.use_object(session, persistent)
         if self.execute(session, evict(persistent, persistent), verdict):
             del self.model.persistent[persistent]
+            self.model.left[persistent] = session.user
         return True
 
     def step_read_persistent(self, session):
