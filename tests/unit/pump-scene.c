@@ -71,6 +71,18 @@ void scene_send(struct scene *scene, struct bytes command)
 	assert_int_equal(send(scene->client, command.bytes, command.size, 0), command.size);
 }
 
+uint32_t scene_answer(struct scene *scene, struct bytes command)
+{
+	struct tpm_header header;
+	size_t answered;
+
+	memcpy(scene->pump.input, command.bytes, command.size);
+	answered = pump_answer(&scene->pump, command.size);
+	assert_int_equal(tpm_header_parse(scene->pump.output, answered, &header), 0);
+	assert_int_equal(header.size, answered);
+	return header.code;
+}
+
 void scene_run(struct scene *scene)
 {
 	shutdown(scene->client, SHUT_WR);
@@ -108,160 +120,6 @@ void scene_own_session(struct scene *scene, uint32_t handle)
 {
 	scene->pump.account.sessions[0].handle = handle;
 	scene->pump.channel.link.sessions[0] = handle;
-}
-
-/* ---- commands and responses ---- */
-
-struct bytes bytes_of(const void *bytes, size_t size)
-{
-	struct bytes all = {.size = size};
-
-	assert_true(size <= sizeof all.bytes);
-	if (size > 0)
-		memcpy(all.bytes, bytes, size);
-	return all;
-}
-
-static struct bytes begin(struct writer *ret_writer, struct bytes *all, uint16_t tag, uint32_t code)
-{
-	*all = (struct bytes){0};
-	*ret_writer = writer_new(all->bytes, sizeof all->bytes);
-	writer_u16(ret_writer, tag);
-	writer_u32(ret_writer, 0); /* size, at the end */
-	writer_u32(ret_writer, code);
-	return *all;
-}
-
-static void end(struct writer *writer, struct bytes *all)
-{
-	assert_false(writer->overflowed);
-	writer_patch_u32(writer, 2, (uint32_t)writer->used);
-	all->size = writer->used;
-}
-
-struct bytes command_of(uint32_t code, const uint32_t *words, size_t count)
-{
-	struct writer writer;
-	struct bytes all;
-
-	begin(&writer, &all, TPM_ST_NO_SESSIONS, code);
-	for (size_t i = 0; i < count; i++)
-		writer_u32(&writer, words[i]);
-	end(&writer, &all);
-	return all;
-}
-
-struct bytes command_with_password(uint32_t code, const uint32_t *handles, size_t handle_count,
-	const void *parameters, size_t size)
-{
-	static const uint8_t password[] = {0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 1, 0, 0};
-	struct writer writer;
-	struct bytes all;
-
-	begin(&writer, &all, TPM_ST_SESSIONS, code);
-	for (size_t i = 0; i < handle_count; i++)
-		writer_u32(&writer, handles[i]);
-	writer_bytes(&writer, password, sizeof password);
-	if (size > 0)
-		writer_bytes(&writer, parameters, size);
-	end(&writer, &all);
-	return all;
-}
-
-struct bytes response_of(uint32_t code)
-{
-	return command_of(code, NULL, 0);
-}
-
-struct bytes response_with_password(const void *parameters, size_t size)
-{
-	static const uint8_t session[] = {0, 0, 1, 0, 0};
-	struct writer writer;
-	struct bytes all;
-
-	begin(&writer, &all, TPM_ST_SESSIONS, TPM_RC_SUCCESS);
-	writer_u32(&writer, (uint32_t)size);
-	if (size > 0)
-		writer_bytes(&writer, parameters, size);
-	writer_bytes(&writer, session, sizeof session);
-	end(&writer, &all);
-	return all;
-}
-
-struct bytes response_of_handle(uint32_t handle)
-{
-	struct writer writer;
-	struct bytes all;
-
-	begin(&writer, &all, TPM_ST_NO_SESSIONS, TPM_RC_SUCCESS);
-	writer_u32(&writer, handle);
-	writer_u16(&writer, 0); /* nonceTPM */
-	end(&writer, &all);
-	return all;
-}
-
-struct bytes response_of_properties(uint32_t first, const uint32_t *values, uint32_t count)
-{
-	struct writer writer;
-	struct bytes all;
-
-	begin(&writer, &all, TPM_ST_NO_SESSIONS, TPM_RC_SUCCESS);
-	writer_u8(&writer, 1); /* moreData */
-	writer_u32(&writer, TPM_CAP_TPM_PROPERTIES);
-	writer_u32(&writer, count);
-	for (uint32_t i = 0; i < count; i++) {
-		writer_u32(&writer, first + i);
-		writer_u32(&writer, values[i]);
-	}
-	end(&writer, &all);
-	return all;
-}
-
-struct bytes response_of_public(uint16_t type, uint32_t attributes)
-{
-	static const uint8_t name[34] = {0, 0x0b, 0xaa};
-	struct writer writer;
-	struct bytes all;
-
-	begin(&writer, &all, TPM_ST_NO_SESSIONS, TPM_RC_SUCCESS);
-	writer_u16(&writer, 8); /* outPublic, as far as it is looked at */
-	writer_u16(&writer, type);
-	writer_u16(&writer, 0x000b); /* nameAlg: TPM_ALG_SHA256 */
-	writer_u32(&writer, attributes);
-	writer_u16(&writer, sizeof name);
-	writer_bytes(&writer, name, sizeof name);
-	writer_u16(&writer, sizeof name); /* qualifiedName */
-	writer_bytes(&writer, name, sizeof name);
-	end(&writer, &all);
-	return all;
-}
-
-struct bytes nv_public(uint32_t index, uint32_t attributes)
-{
-	struct bytes all;
-	struct writer writer = writer_new(all.bytes, sizeof all.bytes);
-
-	writer_u32(&writer, index);
-	writer_u16(&writer, 0x000b); /* nameAlg: TPM_ALG_SHA256 */
-	writer_u32(&writer, attributes);
-	writer_u16(&writer, 0);  /* authPolicy */
-	writer_u16(&writer, 32); /* dataSize */
-	all.size = writer.used;
-	return all;
-}
-
-struct bytes response_of_nv_public(uint32_t index, uint32_t attributes)
-{
-	struct bytes public = nv_public(index, attributes);
-	struct writer writer;
-	struct bytes all;
-
-	begin(&writer, &all, TPM_ST_NO_SESSIONS, TPM_RC_SUCCESS);
-	writer_u16(&writer, (uint16_t) public.size);
-	writer_bytes(&writer, public.bytes, public.size);
-	writer_u16(&writer, 0); /* nvName */
-	end(&writer, &all);
-	return all;
 }
 
 /* ---- what TPM and broker do ---- */
@@ -308,6 +166,24 @@ struct step asked_charged(uint32_t charge)
 	return step;
 }
 
+struct step asked_claim(enum account_kind kind, uint32_t handle, uint32_t nv_size,
+	struct bytes data, enum account_answer answer)
+{
+	struct step step = asked_about(ACCOUNT_CLAIM, kind, handle, data, answer);
+
+	step.message.values[0] = nv_size;
+	return step;
+}
+
+struct step asked_confirm(enum account_kind kind, uint32_t handle, bool success)
+{
+	struct step step = asked(ACCOUNT_CONFIRM, handle, ACCOUNT_YES);
+
+	step.message.kind = kind;
+	step.confirmed = success;
+	return step;
+}
+
 struct step silent(enum account_type type)
 {
 	return message_step(PLAY_SILENT, type, 0, 0);
@@ -333,6 +209,14 @@ struct step told_end(bool failed, uint32_t counter, uint32_t maximum, uint32_t i
 	return step;
 }
 
+struct step told_saves(uint32_t count, uint32_t gap)
+{
+	struct step step = told(ACCOUNT_SAVES, count, 0);
+
+	step.message.values[0] = gap;
+	return step;
+}
+
 struct step told_refused(uint32_t code, const char *rule)
 {
 	struct step step = told(ACCOUNT_REFUSED, code, 0);
@@ -351,21 +235,36 @@ struct step leaves(void)
 	return (struct step){.play = PLAY_LEAVE};
 }
 
+/* Of a fact the argument counts; of a question it is part of the answer to come. */
+static bool says_the_same(const struct step *step, const struct account_message *found)
+{
+	const struct account_message *wanted = &step->message;
+
+	switch (step->type) {
+	case ACCOUNT_CONFIRM:
+		return found->argument == step->confirmed;
+	case ACCOUNT_CLAIM:
+		return found->values[0] == wanted->values[0];
+	case ACCOUNT_DA_END:
+	case ACCOUNT_SAVES:
+		return found->argument == wanted->argument &&
+		       memcmp(found->values, wanted->values, sizeof found->values) == 0;
+	default:
+		return step->play != PLAY_TOLD || found->argument == wanted->argument;
+	}
+}
+
 /* Whether FOUND is what STEP says. */
 static bool is_expected(const struct step *step, const struct account_message *found)
 {
 	const struct account_message *wanted = &step->message;
 
-	if (found->type != step->type)
-		return false;
-	if (step->play == PLAY_SILENT)
-		return true;
-	return found->handle == wanted->handle && found->size == wanted->size &&
-	       found->kind == wanted->kind &&
+	if (found->type != step->type || step->play == PLAY_SILENT)
+		return found->type == step->type;
+	return found->handle == wanted->handle && found->kind == wanted->kind &&
+	       found->size == wanted->size &&
 	       memcmp(found->data, wanted->data, sizeof found->data) == 0 &&
-	       (step->play != PLAY_TOLD || found->argument == wanted->argument) &&
-	       (step->type != ACCOUNT_DA_END ||
-		       memcmp(found->values, wanted->values, sizeof found->values) == 0);
+	       says_the_same(step, found);
 }
 
 static bool take_message(

@@ -4,6 +4,8 @@
  * and broker do is a list of steps that a child plays, in the order in which the pump has to ask
  * for them.
  */
+#include "tpm-bytes.h"
+
 #include "common/account-protocol.h"
 #include "relay/pump.h"
 
@@ -16,17 +18,14 @@ struct scene {
 	pid_t player; /* 0: nobody plays */
 };
 
-struct bytes {
-	size_t size;
-	uint8_t bytes[200];
-};
-
 /* For setup and teardown of cmocka: a session that may use every command and owns nothing. */
 int scene_setup(void **state);
 int scene_teardown(void **state);
 
 /* The client sends a command. */
 void scene_send(struct scene *scene, struct bytes command);
+/* One command, without the client. Returns the code of the response. */
+uint32_t scene_answer(struct scene *scene, struct bytes command);
 /* The client has sent all that it will; serves what there is. */
 void scene_run(struct scene *scene);
 /* Takes the next response to the client; returns its code. */
@@ -36,27 +35,6 @@ size_t scene_asked(struct scene *scene, uint8_t *bytes, size_t size);
 /* Makes the session's own: an object, a TPM session that the broker knows of. */
 void scene_own_object(struct scene *scene, uint32_t handle, uint16_t type, uint32_t attributes);
 void scene_own_session(struct scene *scene, uint32_t handle);
-
-/* ---- commands and responses ---- */
-struct bytes bytes_of(const void *bytes, size_t size);
-/* A command without sessions, of u32 words after the code. */
-struct bytes command_of(uint32_t code, const uint32_t *words, size_t count);
-/* A command that authorizes its first handle by a password, with these parameters. */
-struct bytes command_with_password(uint32_t code, const uint32_t *handles, size_t handle_count,
-	const void *parameters, size_t size);
-/* A response without parameters. */
-struct bytes response_of(uint32_t code);
-/* The same to a command with one password. */
-struct bytes response_with_password(const void *parameters, size_t size);
-struct bytes response_of_handle(uint32_t handle);
-/* GetCapability of TPM properties from FIRST on. */
-struct bytes response_of_properties(uint32_t first, const uint32_t *values, uint32_t count);
-/* ReadPublic: the public area's front, and a Name of 34 bytes. */
-struct bytes response_of_public(uint16_t type, uint32_t attributes);
-/* NV_ReadPublic: an index of 32 bytes. */
-struct bytes response_of_nv_public(uint32_t index, uint32_t attributes);
-/* TPMS_NV_PUBLIC of 32 bytes. */
-struct bytes nv_public(uint32_t index, uint32_t attributes);
 
 /* ---- what TPM and broker do ---- */
 enum play {
@@ -75,6 +53,7 @@ struct step {
 	uint32_t type; /* command code; or type of a message of the account protocol */
 	struct bytes answer;
 	struct account_message message; /* to be sent; or what was to come, as far as it says */
+	bool confirmed;                 /* CONFIRM: what must be told */
 };
 
 struct step tpm(uint32_t code, struct bytes answer);
@@ -85,11 +64,15 @@ struct step asked_about(enum account_type type, enum account_kind kind, uint32_t
 	struct bytes data, enum account_answer answer);
 /* DA_BEGIN of a uid that is charged with so many failures. */
 struct step asked_charged(uint32_t charge);
+struct step asked_claim(enum account_kind kind, uint32_t handle, uint32_t nv_size,
+	struct bytes data, enum account_answer answer);
+struct step asked_confirm(enum account_kind kind, uint32_t handle, bool success);
 struct step silent(enum account_type type);
 struct step stale(void);
 struct step told(enum account_type type, uint32_t argument, uint32_t handle);
 /* DA_END with what was read of the TPM. */
 struct step told_end(bool failed, uint32_t counter, uint32_t maximum, uint32_t interval);
+struct step told_saves(uint32_t count, uint32_t gap);
 struct step told_refused(uint32_t code, const char *rule);
 struct step order(enum account_type type, uint32_t handle);
 struct step leaves(void);

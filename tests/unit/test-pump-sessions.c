@@ -1,0 +1,289 @@
+/*
+ * TPM sessions: what the broker is told of them, and what it orders.
+ */
+#include "pump-scene.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <cmocka.h>
+
+#define GET_RANDOM 0x17bu
+#define OWN        0x02000005u
+#define SAVED      0x03000033u /* somebody's, saved */
+
+static const struct bytes nothing;
+
+static struct bytes get_random(void)
+{
+	static const uint8_t bytes[] = {0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x7b, 0, 4};
+
+	return bytes_of(bytes, sizeof bytes);
+}
+
+static struct bytes random_bytes(void)
+{
+	static const uint8_t bytes[] = {0x80, 0x01, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0};
+
+	return bytes_of(bytes, sizeof bytes);
+}
+
+static struct bytes save(uint32_t handle)
+{
+	return command_of(TPM_CC_CONTEXT_SAVE, &handle, 1);
+}
+
+static void test_pump_saved_session_is_told(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		tpm(TPM_CC_CONTEXT_SAVE, response_of(0)),
+		told(ACCOUNT_SAVED, 0, OWN),
+		told_refused(0x000b0910, "not-own"),
+	};
+
+	s->pump.channel.backend = POLICY_BACKEND_MANAGER; /* which counts saves itself */
+	scene_own_session(s, OWN);
+	PLAY(s, steps);
+	assert_int_equal(scene_answer(s, save(OWN)), 0);
+	assert_int_equal(scene_answer(s, save(OWN)), 0x000b0910);
+	scene_played(s);
+}
+
+static struct bytes random_with_session(uint8_t attributes)
+{
+	static const uint8_t count[] = {0, 4};
+
+	return command_with_session(
+		GET_RANDOM, OWN, attributes, NULL, 0, bytes_of(count, sizeof count));
+}
+
+static void test_pump_session_that_does_not_continue_is_gone(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		tpm(GET_RANDOM, response_with_session(0, nothing)),
+		tpm(GET_RANDOM, response_of(0x9a2)), /* only success ends it */
+		tpm(GET_RANDOM, response_with_session(0, nothing)),
+		told(ACCOUNT_GONE, 0, OWN),
+	};
+
+	scene_own_session(s, OWN);
+	PLAY(s, steps);
+	assert_int_equal(scene_answer(s, random_with_session(TPMA_SESSION_CONTINUE)), 0);
+	assert_int_equal(scene_answer(s, random_with_session(0)), 0x9a2);
+	assert_int_equal(scene_answer(s, random_with_session(0)), 0);
+	scene_played(s);
+}
+
+static void test_pump_session_that_the_tpm_lost_is_gone(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		tpm(GET_RANDOM, response_of(0x918)),
+		told(ACCOUNT_GONE, 0, OWN),
+	};
+
+	scene_own_session(s, OWN);
+	PLAY(s, steps);
+	assert_int_equal(scene_answer(s, random_with_session(TPMA_SESSION_CONTINUE)), 0x918);
+	scene_played(s);
+}
+
+/* Serves until the play ends the session. */
+static void serve(struct scene *s)
+{
+	pump_run(&s->pump);
+	scene_played(s);
+}
+
+static void test_pump_idle_session_flushes_as_ordered(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		order(ACCOUNT_FLUSH, SAVED),
+		asked(ACCOUNT_FLUSH_BEGIN, SAVED, ACCOUNT_YES),
+		tpm(TPM_CC_FLUSH_CONTEXT, response_of(0)),
+		told(ACCOUNT_GONE, 0, SAVED),
+		leaves(),
+	};
+
+	PLAY(s, steps);
+	serve(s);
+}
+
+/* Its number may be somebody else's by now. */
+static void test_pump_order_that_does_not_stand_is_left(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		order(ACCOUNT_FLUSH, SAVED),
+		asked(ACCOUNT_FLUSH_BEGIN, SAVED, ACCOUNT_NO),
+		leaves(),
+	};
+
+	PLAY(s, steps);
+	serve(s);
+}
+
+static void test_pump_own_session_is_flushed_without_a_question(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		order(ACCOUNT_FLUSH, OWN),
+		tpm(TPM_CC_FLUSH_CONTEXT, response_of(0)),
+		told(ACCOUNT_GONE, 0, OWN),
+		leaves(),
+	};
+
+	scene_own_session(s, OWN);
+	PLAY(s, steps);
+	serve(s);
+	assert_null(account_session(&s->pump.account, OWN));
+}
+
+static void test_pump_order_comes_before_the_next_command(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		tpm(GET_RANDOM, random_bytes()),
+		asked(ACCOUNT_FLUSH_BEGIN, SAVED, ACCOUNT_YES),
+		tpm(TPM_CC_FLUSH_CONTEXT, response_of(0x1cb)), /* gone already */
+		told(ACCOUNT_GONE, 0, SAVED),
+		tpm(GET_RANDOM, random_bytes()),
+	};
+	struct account_message flush = account_message_new(ACCOUNT_FLUSH, 0);
+
+	flush.handle = SAVED;
+	assert_int_equal(send(s->account, &flush, sizeof flush, 0), sizeof flush);
+	PLAY(s, steps);
+	assert_int_equal(scene_answer(s, get_random()), 0); /* hears it while the TPM works */
+	assert_int_equal(scene_answer(s, get_random()), 0);
+	scene_played(s);
+}
+
+static void test_pump_resumed_tells_what_there_is(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		order(ACCOUNT_RESUME, 0),
+		told(ACCOUNT_SESSION_END, 0, OWN),
+		told(ACCOUNT_SESSION_END, 0, 0x03000006),
+		told(ACCOUNT_STATE, 0, 0),
+		leaves(),
+	};
+
+	scene_own_session(s, OWN);
+	s->pump.account.sessions[1].handle = s->pump.channel.link.sessions[7] = 0x03000006;
+	PLAY(s, steps);
+	serve(s);
+}
+
+/* A broker that comes while one waits for the token with the turn in hand. */
+static void test_pump_resumed_asks_once_more(void **state)
+{
+	static const uint32_t key = 0x80000001;
+	static const uint8_t parameters[] = {0, 0, 0, 0x10};
+	static const uint32_t lockout[] = {0, 32, 7200};
+	struct scene *s = *state;
+	const struct step steps[] = {
+		asked(ACCOUNT_TURN_BEGIN, 0, ACCOUNT_YES),
+		silent(ACCOUNT_DA_BEGIN),
+		order(ACCOUNT_RESUME, 0),
+		told(ACCOUNT_STATE, ACCOUNT_HELD_TURN, 0),
+		asked_charged(0),
+		tpm(TPM_CC_GET_CAPABILITY,
+			response_of_properties(TPM_PT_LOCKOUT_COUNTER, lockout, 3)),
+		order(ACCOUNT_RESUME, 0),
+		tpm(0x15d, response_with_session(0, nothing)),
+		told(ACCOUNT_STATE, ACCOUNT_HELD_TURN | ACCOUNT_HELD_DA, 0),
+		told_end(false, 0, 32, 7200),
+		told(ACCOUNT_TURN_END, 0, 0),
+	};
+
+	scene_own_object(s, key, TPM_ALG_RSA, TPMA_OBJECT_SIGN);
+	PLAY(s, steps);
+	assert_int_equal(scene_answer(s, command_with_password(0x15d, &key, 1,
+						 bytes_of(parameters, sizeof parameters))),
+		0);
+	scene_played(s);
+}
+
+/* The kernel saves each session after each command. */
+static void test_pump_saves_of_the_kernel_are_counted(void **state)
+{
+	static const uint32_t gap = 192; /* 3 saves to be told of */
+	struct scene *s = *state;
+	const struct step steps[] = {
+		tpm(GET_RANDOM, random_bytes()),
+		tpm(TPM_CC_GET_CAPABILITY, response_of_properties(TPM_PT_CONTEXT_GAP_MAX, &gap, 1)),
+		tpm(GET_RANDOM, random_bytes()),
+		tpm(GET_RANDOM, random_bytes()),
+		told_saves(3, gap),
+		tpm(GET_RANDOM, random_bytes()),
+	};
+
+	s->pump.channel.backend = POLICY_BACKEND_DEVICE;
+	scene_own_session(s, OWN);
+	PLAY(s, steps);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(scene_answer(s, get_random()), 0);
+	scene_played(s);
+}
+
+static void test_pump_saves_without_a_session_are_none(void **state)
+{
+	static const enum policy_backend backends[] = {
+		POLICY_BACKEND_DEVICE, POLICY_BACKEND_STREAM, POLICY_BACKEND_MANAGER};
+	const struct step steps[] = {tpm(GET_RANDOM, random_bytes())};
+	struct scene *s = *state;
+
+	s->pump.context_gap = 1; /* each is told */
+	for (size_t i = 0; i < sizeof backends / sizeof backends[0]; i++) {
+		s->pump.channel.backend = backends[i];
+		if (backends[i] != POLICY_BACKEND_DEVICE)
+			scene_own_session(s, OWN); /* nobody saves it by himself */
+		PLAY(s, steps);
+		assert_int_equal(scene_answer(s, get_random()), 0);
+		scene_played(s);
+	}
+}
+
+static void test_pump_saves_of_the_client_are_counted(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		tpm(TPM_CC_CONTEXT_SAVE, response_of(0)),
+		told(ACCOUNT_SAVED, 0, OWN),
+		told_saves(1, 1),
+	};
+
+	s->pump.context_gap = 1;
+	scene_own_session(s, OWN);
+	PLAY(s, steps);
+	assert_int_equal(scene_answer(s, save(OWN)), 0);
+	scene_played(s);
+}
+
+#define PUMP_TEST(name) cmocka_unit_test_setup_teardown(name, scene_setup, scene_teardown)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		PUMP_TEST(test_pump_saved_session_is_told),
+		PUMP_TEST(test_pump_session_that_does_not_continue_is_gone),
+		PUMP_TEST(test_pump_session_that_the_tpm_lost_is_gone),
+		PUMP_TEST(test_pump_idle_session_flushes_as_ordered),
+		PUMP_TEST(test_pump_order_that_does_not_stand_is_left),
+		PUMP_TEST(test_pump_own_session_is_flushed_without_a_question),
+		PUMP_TEST(test_pump_order_comes_before_the_next_command),
+		PUMP_TEST(test_pump_resumed_tells_what_there_is),
+		PUMP_TEST(test_pump_resumed_asks_once_more),
+		PUMP_TEST(test_pump_saves_of_the_kernel_are_counted),
+		PUMP_TEST(test_pump_saves_without_a_session_are_none),
+		PUMP_TEST(test_pump_saves_of_the_client_are_counted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
