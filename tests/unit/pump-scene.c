@@ -273,7 +273,9 @@ static bool take_message(
 	struct account_message found = {0};
 	ssize_t got = recv(scene->account, &found, sizeof found, 0);
 
-	if (got == sizeof found && is_expected(step, &found)) {
+	if (got > 0 &&
+		account_message_decode(&found, (size_t)got, ACCOUNT_FROM_RELAY, &found) == 0 &&
+		is_expected(step, &found)) {
 		*ret_message = found;
 		return true;
 	}
