@@ -247,12 +247,16 @@ static void test_conversation_adopted_without_a_word_is_ended(void **state)
 /* Nobody is called back who is gone. */
 static void test_conversation_adopted_that_leaves_at_once(void **state)
 {
+	gpointer gone;
 	struct relay relay;
 	struct relay bob;
 
 	(void)state;
 	relay_begin(&relay, ALICE, true);
+	gone = relay.conversation;
+	assert_non_null(g_main_context_find_source_by_user_data(NULL, gone));
 	relay_end(&relay);
+	assert_null(g_main_context_find_source_by_user_data(NULL, gone));
 	relay_begin(&bob, BOB, false);
 	relay_ask(&bob, ACCOUNT_DA_BEGIN, 0);
 	relay_expect(&bob, ACCOUNT_YES);

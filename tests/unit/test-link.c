@@ -356,6 +356,9 @@ static void test_link_refusals_are_told_as_fast_as_people_read(void **state)
 	now += SECOND / 2; /* one more has been earned, and says how many were not told */
 	link_refused(&relay, now, 0, 0x095, "malformed");
 	expect_refused(0, 0x095, 6, "malformed");
+	now += SECOND / 2;
+	link_refused(&relay, now, 0, 0x095, "malformed");
+	expect_refused(0, 0x095, 0, "malformed"); /* those have been told of */
 	assert_int_equal(refuse_many(now, 1), 0);
 	assert_int_equal(refuse_many(now + 2 * SECOND, 10), 4);
 	assert_int_equal(refuse_many(now + 3600 * SECOND, 100), 20);
