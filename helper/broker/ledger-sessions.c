@@ -223,8 +223,9 @@ enum account_answer ledger_flush_session(struct ledger_party *party, uint32_t ha
 {
 	struct ledger_tpm_session *session = session_find(party->user->tpm, handle);
 
-	if (!session || session->party || session->order != LEDGER_ORDER_SENT ||
-		session->ordered != party)
+	/* asked a second time where the first answer came too late */
+	if (!session || session->party || session->ordered != party ||
+		(session->order != LEDGER_ORDER_SENT && session->order != LEDGER_ORDER_DOING))
 		return ACCOUNT_NO;
 	session->order = LEDGER_ORDER_DOING;
 	return ACCOUNT_YES;
@@ -244,7 +245,7 @@ static struct ledger_party *session_flusher(
 		if (own->user == session->user)
 			return own;
 	}
-	return age > party->user->tpm->gap / 4 * 3 ? party : NULL;
+	return age > (uint64_t)party->user->tpm->gap / 4 * 3 ? party : NULL;
 }
 
 bool ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap)

@@ -12,7 +12,7 @@ _Static_assert(ACCOUNT_KIND_SEALED == KINDS - 1, "a number for each kind");
 
 /* Drops are charged as NV writes are, so that nobody fills them all in ten minutes. */
 #define GRAVES   64
-#define GRAVE_US (10 * 60 * G_TIME_SPAN_SECOND)
+#define GRAVE_US (G_GINT64_CONSTANT(600) * G_TIME_SPAN_SECOND)
 
 struct grave {
 	struct registry_entry entry; /* kind 0: free */

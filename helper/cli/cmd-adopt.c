@@ -128,7 +128,7 @@ static enum cli_exit record(
 		.request = protocol_request_new(PROTOCOL_ADOPT), .adopt = *adopt};
 	struct call_reply reply = {.fd = -1};
 	struct tpmgate_message message;
-	char name[64];
+	char name[64] = "";
 	int r = client_ask(options, &question, &message, &reply);
 
 	if (r < 0)

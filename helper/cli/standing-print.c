@@ -20,7 +20,7 @@ static void print_time(int64_t seconds)
 
 	if (localtime_r(&when, &local))
 		(void)strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &local);
-	fputs(text, stdout);
+	(void)fputs(text, stdout);
 }
 
 /* ---- the account ---- */
@@ -177,9 +177,9 @@ static void print_command(uint32_t code)
 	const struct tpm_command_info *info = tpm_table_by_code(code);
 
 	if (info)
-		fputs(info->name, stdout);
+		(void)fputs(info->name, stdout);
 	else if (code == 0)
-		fputs("what is no command", stdout);
+		(void)fputs("what is no command", stdout);
 	else
 		printf("command 0x%08" PRIx32, code);
 }
@@ -193,7 +193,7 @@ static void print_refusal(const struct protocol_refusal *refusal, size_t count, 
 	char name[64];
 
 	user_name(refusal->uid, name, sizeof name);
-	fputs(INDENT, stdout);
+	(void)fputs(INDENT, stdout);
 	print_time(refusal->time);
 	printf(" %s: ", name);
 	print_command(refusal->command);

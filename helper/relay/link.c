@@ -42,6 +42,17 @@ int link_ask(struct link *link, const struct account_message *question)
 	return 0;
 }
 
+/* An order that is there already, or one too many, is not remembered: a TPM has no more sessions.
+ */
+static void link_order(struct link *link, uint32_t handle)
+{
+	for (unsigned i = 0; i < link->order_count; i++)
+		if (link->orders[i] == handle)
+			return;
+	if (link->order_count < LINK_ORDERS_MAX)
+		link->orders[link->order_count++] = handle;
+}
+
 static void link_give_back(struct link *link)
 {
 	struct account_message message;
@@ -61,6 +72,9 @@ static void link_give_back(struct link *link)
 		if (link_ask(link, &message) == 0)
 			link->abandoned = true;
 		return;
+	case ACCOUNT_FLUSH_BEGIN: /* it stands, and will be asked once more */
+		link_order(link, link->question.handle);
+		break;
 	default: /* tokens and turns were withdrawn when they were abandoned */
 		break;
 	}
@@ -123,17 +137,6 @@ static void link_resume(struct link *link)
 	link_tell(link, &message);
 	if (link->question.type != ACCOUNT_INVALID)
 		link_tell(link, &link->question);
-}
-
-/* An order that is there already, or one too many, is not remembered: a TPM has no more sessions.
- */
-static void link_order(struct link *link, uint32_t handle)
-{
-	for (unsigned i = 0; i < link->order_count; i++)
-		if (link->orders[i] == handle)
-			return;
-	if (link->order_count < LINK_ORDERS_MAX)
-		link->orders[link->order_count++] = handle;
 }
 
 enum link_event link_receive(struct link *link)

@@ -255,8 +255,11 @@ static size_t record_sealed(struct pump *pump, const struct tpm_command *command
 
 	if (dues_record(&pump->channel, response, &refusal))
 		return answered;
-	if (response->handle != 0 && query_flush(&pump->channel, response->handle) == 0)
+	if (response->handle != 0) {
+		if (query_flush(&pump->channel, response->handle) < 0)
+			channel_release(&pump->channel, TPM_RC_LAYER | TPM_RC_FAILURE);
 		account_forget(&pump->account, response->handle);
+	}
 	return refuse_by_rule(pump, command, refusal.rule, refusal.code);
 }
 

@@ -199,6 +199,14 @@ struct step told(enum account_type type, uint32_t argument, uint32_t handle)
 	return message_step(PLAY_TOLD, type, argument, handle);
 }
 
+struct step told_absent(enum account_kind kind, uint32_t handle)
+{
+	struct step step = told(ACCOUNT_ABSENT, 0, handle);
+
+	step.message.kind = kind;
+	return step;
+}
+
 struct step told_end(bool failed, uint32_t counter, uint32_t maximum, uint32_t interval)
 {
 	struct step step = told(ACCOUNT_DA_END, failed, 0);

@@ -70,6 +70,7 @@ struct step asked_confirm(enum account_kind kind, uint32_t handle, bool success)
 struct step silent(enum account_type type);
 struct step stale(void);
 struct step told(enum account_type type, uint32_t argument, uint32_t handle);
+struct step told_absent(enum account_kind kind, uint32_t handle);
 /* DA_END with what was read of the TPM. */
 struct step told_end(bool failed, uint32_t counter, uint32_t maximum, uint32_t interval);
 struct step told_saves(uint32_t count, uint32_t gap);

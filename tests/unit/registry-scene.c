@@ -187,7 +187,7 @@ gint64 __wrap_g_get_monotonic_time(void)
 	static gint64 now;
 
 	if (!registry_scene_time_stands)
-		now += 11 * 60 * G_TIME_SPAN_SECOND;
+		now += G_GINT64_CONSTANT(660) * G_TIME_SPAN_SECOND;
 	return now;
 }
 

@@ -275,7 +275,6 @@ static void test_conversation_sessions_out_of_turn(void **state)
 		{ACCOUNT_SESSION_END, SESSION, "it told of a session that it never asked for"},
 		{ACCOUNT_SESSION_END, 0, "it told of a session that it never asked for"},
 		{ACCOUNT_SESSION_END, 0x80000001, "it named a session that cannot be one"},
-		{ACCOUNT_SAVED, SESSION, "it saved a session that it does not have"},
 		{ACCOUNT_READY, 0, "it sent a message out of turn"},
 		{ACCOUNT_STATE, 0, "it told unasked what it holds"},
 	};
@@ -291,6 +290,61 @@ static void test_conversation_sessions_out_of_turn(void **state)
 	relay_begin(&relay, ALICE, false);
 	relay_ask(&relay, ACCOUNT_SESSION_BEGIN, 0x01800001);
 	relay_expect_ended(&relay, "it named a session that cannot be one");
+	relay_end(&relay);
+}
+
+/* What another has told of meanwhile is nobody's fault here. */
+static void test_conversation_saved_session_of_another(void **state)
+{
+	struct relay alice;
+	struct relay bob;
+
+	(void)state;
+	relay_begin(&alice, ALICE, false);
+	relay_begin(&bob, BOB, false);
+	relay_ask(&alice, ACCOUNT_SESSION_BEGIN, 0);
+	relay_expect(&alice, ACCOUNT_YES);
+	relay_tell(&alice, ACCOUNT_SESSION_END, 0, SESSION);
+	relay_ask(&bob, ACCOUNT_SESSION_BEGIN, 0);
+	relay_expect(&bob, ACCOUNT_YES);
+	relay_tell(&bob, ACCOUNT_SESSION_END, 0, SESSION);
+	relay_tell(&bob, ACCOUNT_SAVED, 0, SESSION);
+	relay_tell(&alice, ACCOUNT_SAVED, 0, SESSION);
+	assert_null(alice.ended);
+	assert_null(bob.ended);
+	relay_end(&alice);
+	relay_end(&bob);
+}
+
+static void test_conversation_saves_that_cannot_be(void **state)
+{
+	struct relay relay;
+
+	(void)state;
+	relay_begin(&relay, ALICE, false);
+	relay_tell(&relay, ACCOUNT_SAVES, 4096, 0);
+	assert_null(relay.ended);
+	relay_tell(&relay, ACCOUNT_SAVES, UINT32_MAX, 0);
+	relay_expect_ended(&relay, "it counted more saves than there can be");
+	relay_end(&relay);
+}
+
+/* Claims and drops are NV writes, whether or not the relay asks for them. */
+static void test_conversation_claims_are_charged(void **state)
+{
+	struct relay relay;
+
+	(void)state;
+	relay_begin(&relay, ALICE, false);
+	for (uint32_t i = 0; i < scene.accounts.config->nv_writes_per_hour; i++) {
+		relay_ask_about(&relay, ACCOUNT_CLAIM, NV, "area", 0);
+		relay_expect(&relay, ACCOUNT_YES);
+		relay_ask_about(&relay, ACCOUNT_CONFIRM, NV, NULL, 0);
+		relay_expect(&relay, ACCOUNT_YES);
+	}
+	relay_ask_about(&relay, ACCOUNT_CLAIM, NV, "area", 0);
+	relay_expect(&relay, ACCOUNT_RATE);
+	assert_null(relay.ended);
 	relay_end(&relay);
 }
 
@@ -386,6 +440,9 @@ int main(void)
 		CONVERSATION_TEST(test_conversation_orders_a_saved_session_flushed),
 		CONVERSATION_TEST(test_conversation_old_sessions_are_ordered_flushed),
 		CONVERSATION_TEST(test_conversation_sessions_out_of_turn),
+		CONVERSATION_TEST(test_conversation_saved_session_of_another),
+		CONVERSATION_TEST(test_conversation_saves_that_cannot_be),
+		CONVERSATION_TEST(test_conversation_claims_are_charged),
 		CONVERSATION_TEST(test_conversation_refusals_are_kept),
 		CONVERSATION_TEST(test_conversation_rules_that_cannot_be),
 		CONVERSATION_TEST(test_conversation_relay_that_does_not_read),

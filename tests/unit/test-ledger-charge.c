@@ -183,7 +183,7 @@ static void test_nv_writes_refill_by_the_hour(void **state)
 	assert_int_equal(report(ALICE).nv_writes, 9);
 	scene_pass(1);
 	assert_true(ledger_is_clear(ledger));
-	scene_pass(HOUR * 100);
+	scene_pass(INT64_C(100) * HOUR);
 	assert_int_equal(report(ALICE).nv_writes, 10);
 }
 
@@ -270,7 +270,7 @@ static void test_failures_at_hierarchies(void **state)
 	assert_int_equal(ledger_hierarchy_failures(ledger, TPM, ALICE), 5);
 	scene_pass(1);
 	assert_int_equal(ledger_hierarchy_failures(ledger, TPM, ALICE), 4);
-	scene_pass(4 * 600);
+	scene_pass(2400);
 	assert_int_equal(ledger_hierarchy_failures(ledger, TPM, ALICE), 0);
 	assert_true(ledger_is_clear(ledger));
 }

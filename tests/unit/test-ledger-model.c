@@ -281,7 +281,7 @@ static struct model_party *flusher(
 			(!first || other->joined < first->joined))
 			first = other;
 	}
-	return first || age <= SMALL / 4 * 3 ? first : party;
+	return first || age <= UINT64_C(3) * (SMALL / 4) ? first : party;
 }
 
 static void saves(struct model_party *party)

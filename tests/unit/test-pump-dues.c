@@ -4,6 +4,8 @@
  */
 #include "pump-scene.h"
 
+#include "common/lockout.h"
+
 #include "relay/dues.h"
 
 #include <setjmp.h>
@@ -147,16 +149,16 @@ static void test_pump_token_limits_of_every_maximum(void **state)
 {
 	(void)state;
 	for (uint32_t maximum = 0; maximum <= 40; maximum++) {
-		uint32_t counter = dues_counter_limit(maximum);
-		uint32_t charge = dues_charge_limit(maximum);
+		uint32_t counter = lockout_counter_limit(maximum);
+		uint32_t charge = lockout_charge_limit(maximum);
 
 		/* one more failure at the limit's edge locks nobody out */
 		assert_true(counter == 0 || counter < maximum);
 		assert_int_equal(counter, maximum < 2 ? 0 : maximum < 4 ? 1 : maximum / 2);
 		assert_int_equal(charge, maximum < 8 ? 1 : maximum < 12 ? 2 : 3);
 	}
-	assert_int_equal(dues_counter_limit(UINT32_MAX), UINT32_MAX / 2);
-	assert_int_equal(dues_charge_limit(UINT32_MAX), 3);
+	assert_int_equal(lockout_counter_limit(UINT32_MAX), UINT32_MAX / 2);
+	assert_int_equal(lockout_charge_limit(UINT32_MAX), 3);
 }
 
 static void test_pump_token_needs_to_read_the_counter(void **state)
@@ -351,6 +353,9 @@ static void test_pump_nv_writes_are_charged(void **state)
 		read,
 		asked_about(ACCOUNT_LOOKUP, ACCOUNT_KIND_NV, NV, known, ACCOUNT_YES),
 		asked(ACCOUNT_CHARGE, 0, ACCOUNT_YES),
+		/* others may have come first */
+		read,
+		asked_about(ACCOUNT_LOOKUP, ACCOUNT_KIND_NV, NV, known, ACCOUNT_YES),
 		tpm(NV_WRITE, response_with_session(0, nothing)),
 		read,
 		asked_about(ACCOUNT_LOOKUP, ACCOUNT_KIND_NV, NV, known, ACCOUNT_YES),
@@ -388,7 +393,7 @@ static void claim_index(struct scene *s, uint32_t code)
 {
 	const struct step steps[] = {
 		tpm(TPM_CC_NV_READ_PUBLIC, response_of(0x18b)),
-		asked(ACCOUNT_CHARGE, 0, ACCOUNT_YES),
+		told_absent(ACCOUNT_KIND_NV, NV),
 		asked_claim(ACCOUNT_KIND_NV, NV, 32, nv_public(NV, TPMA_NV_NO_DA), ACCOUNT_YES),
 		tpm(TPM_CC_NV_DEFINE_SPACE,
 			code ? response_of(code) : response_with_session(0, nothing)),
@@ -415,13 +420,13 @@ static void test_pump_claims_that_are_not_granted(void **state)
 	} answers[] = {{ACCOUNT_LIMIT, 0x000b014b, "nv-quota"},
 		{ACCOUNT_TAKEN, 0x000b014c, "handle-taken"},
 		{ACCOUNT_UNAVAILABLE, 0x000b0120, "registry"},
-		{ACCOUNT_NO, 0x000b014b, "nv-quota"}};
+		{ACCOUNT_RATE, 0x000b0920, "nv-writes"}, {ACCOUNT_NO, 0x000b014b, "nv-quota"}};
 	struct scene *s = *state;
 
 	for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
 		const struct step steps[] = {
 			tpm(TPM_CC_NV_READ_PUBLIC, response_of(0x18b)),
-			asked(ACCOUNT_CHARGE, 0, ACCOUNT_YES),
+			told_absent(ACCOUNT_KIND_NV, NV),
 			asked_claim(ACCOUNT_KIND_NV, NV, 32, nv_public(NV, TPMA_NV_NO_DA),
 				answers[i].answer),
 			told_refused(answers[i].code, answers[i].rule),
@@ -439,9 +444,10 @@ static void test_pump_claim_that_nobody_knows_the_end_of(void **state)
 	struct scene *s = *state;
 	const struct step steps[] = {
 		tpm(TPM_CC_NV_READ_PUBLIC, response_of(0x18b)),
-		asked(ACCOUNT_CHARGE, 0, ACCOUNT_YES),
+		told_absent(ACCOUNT_KIND_NV, NV),
 		asked_claim(ACCOUNT_KIND_NV, NV, 32, nv_public(NV, TPMA_NV_NO_DA), ACCOUNT_YES),
 		tpm_breaks(TPM_CC_NV_DEFINE_SPACE),
+		told(ACCOUNT_REVOKED, 0, 0),
 	};
 
 	s->pump.channel.backend = POLICY_BACKEND_DEVICE;

@@ -50,8 +50,8 @@ static void test_pump_persistent_key_is_claimed_by_its_name(void **state)
 {
 	struct scene *s = *state;
 	const struct step steps[] = {
-		tpm(TPM_CC_READ_PUBLIC, response_of(0x184)), /* the place is free */
-		asked(ACCOUNT_CHARGE, 0, ACCOUNT_YES),
+		tpm(TPM_CC_READ_PUBLIC, response_of(0x18b)), /* the place is free */
+		told_absent(ACCOUNT_KIND_PERSISTENT, PLACE),
 		free_slots(2),
 		reads_key(),
 		asked_claim(ACCOUNT_KIND_PERSISTENT, PLACE, 0, name(), ACCOUNT_YES),
@@ -69,8 +69,8 @@ static void test_pump_persistent_slots_are_left_to_others(void **state)
 {
 	struct scene *s = *state;
 	const struct step steps[] = {
-		tpm(TPM_CC_READ_PUBLIC, response_of(0x184)),
-		asked(ACCOUNT_CHARGE, 0, ACCOUNT_YES),
+		tpm(TPM_CC_READ_PUBLIC, response_of(0x18b)),
+		told_absent(ACCOUNT_KIND_PERSISTENT, PLACE),
 		free_slots(1),
 		told_refused(0x000b014b, "persistent-slots"),
 		/* a place that is taken is not even asked about */
@@ -93,13 +93,12 @@ static void test_pump_persistent_key_is_dropped(void **state)
 	const struct step steps[] = {
 		reads_key(),
 		look,
-		asked(ACCOUNT_CHARGE, 0, ACCOUNT_YES),
 		asked_about(ACCOUNT_DROP, ACCOUNT_KIND_PERSISTENT, PLACE, nothing, ACCOUNT_YES),
 		tpm(TPM_CC_EVICT_CONTROL, response_of(0x9a2)),
 		asked_confirm(ACCOUNT_KIND_PERSISTENT, PLACE, false),
+		told(ACCOUNT_FAILED, ACCOUNT_FAILURE_HIERARCHY, 0),
 		reads_key(),
 		look,
-		asked(ACCOUNT_CHARGE, 0, ACCOUNT_YES),
 		asked_about(ACCOUNT_DROP, ACCOUNT_KIND_PERSISTENT, PLACE, nothing, ACCOUNT_NO),
 		told_refused(0x000b0120, "registry"),
 	};
