@@ -158,7 +158,7 @@ enum cli_exit cmd_adopt(const struct cli *cli)
 {
 	struct tpmgate_options options = cli->options;
 	char device[sizeof((struct protocol_device *)0)->name];
-	struct protocol_adopt adopt;
+	struct protocol_adopt adopt = {0};
 	struct tpmgate_message message;
 	enum cli_exit code;
 	uint32_t handle;
