@@ -1,14 +1,15 @@
 /*
- *   due       owed by
- *   session   whatever makes one more TPM session
- *   turn      what makes keys, a full self-test, and RSA private key operations
- *   da        any authorization of an object or NV index that is not known to be noDA, and any
- *             command with a session that is bound to such a thing or was saved: each wrong one
- *             raises the counter that locks everybody out. The storage root key is no exception,
- * and of other persistent objects nothing is certain: see account_is_replaceable() charge    what
- * writes an own NV index, and what authorizes a PIN index, which that writes to claim, drop  what
- * makes or removes an own NV index or persistent key record    Create and CreateLoaded of sealed
- * data
+ *   due          owed by
+ *   session      whatever makes one more TPM session
+ *   turn         what makes keys, a full self-test, and RSA private key operations
+ *   da           any authorization of an object or NV index that is not known to be noDA, and any
+ *                command with a session that is bound to such a thing or was saved: each wrong one
+ *                raises the counter that locks everybody out. The storage root key is no
+ *                exception; of other persistent objects nothing is certain, see
+ *                account_is_replaceable()
+ *   charge       what writes an own NV index, and what authorizes a PIN index, which that writes to
+ *   claim, drop  what makes or removes an own NV index or persistent key
+ *   record       Create and CreateLoaded of sealed data
  */
 #include "relay/filter-rules.h"
 #include "relay/public-area.h"
