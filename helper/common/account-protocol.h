@@ -109,8 +109,8 @@ enum account_answer {
 	ACCOUNT_LIMIT = 2,       /* a quota of the uid, or of all, is reached */
 	ACCOUNT_TAKEN = 3,       /* the handle is recorded for somebody */
 	ACCOUNT_UNAVAILABLE = 4, /* the registry cannot be written */
+	ACCOUNT_WAIT = 5,        /* the answer comes later: this one within 5 s, that within 300 */
 	ACCOUNT_RATE = 6,        /* the NV writes of this hour are used up */
-	ACCOUNT_WAIT = 5,        /* the answer comes later: the first within 5 s, the other 60 s */
 };
 
 /* What failed, where nothing was held for it. */

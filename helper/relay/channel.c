@@ -20,8 +20,8 @@
 #endif
 
 #define SIGN_OF_LIFE_NS (TPMGATE_SIGN_OF_LIFE_MS * UINT64_C(1000000))
-#define ANSWER_NS       (60 * SECOND) /* others may be served first, or a disk be slow */
-#define TPM_TIMEOUT_MS  330000        /* the kernel itself gives up after 300 s at the latest */
+#define ANSWER_NS       (300 * SECOND) /* others may be served first, or a disk be slow */
+#define TPM_TIMEOUT_MS  330000         /* the kernel itself gives up after 300 s at the latest */
 #define DROP_MAX        64 /* reads; a client that writes for ever must not keep us here */
 
 uint64_t channel_now(void)

@@ -40,7 +40,7 @@ uint64_t channel_now(void);
 int channel_ready(struct channel *channel);
 
 /*
- * Asks the broker and waits for *ret_answer: 5 s for a sign of life, then 60 s. Returns 0; -ETIME
+ * Asks the broker and waits for *ret_answer: 5 s for a sign of life, then 300 s. Returns 0; -ETIME
  * or -EBUSY where there is no answer; -EPIPE where the client has left meanwhile; -ECANCELED where
  * the channel was released.
  */
