@@ -340,6 +340,7 @@ static void test_due_charge_of_pin_indices(void **state)
 	struct account account = owning();
 	struct tpm_command read = make("NV_Read", SOMEBODYS_NV, SOMEBODYS_NV, 0);
 	struct tpm_command secret = make("PolicySecret", SOMEBODYS_NV, OWN_POLICY, 0);
+	struct tpm_command sign = make("Sign", OWN_KEY, 0, 0);
 	struct account_entity *index = NULL;
 
 	(void)state;
@@ -349,6 +350,9 @@ static void test_due_charge_of_pin_indices(void **state)
 			index = &account.entities[i];
 	assert_non_null(index);
 	assert_int_equal(filter_check(&image, &account, &read).dues, 0);
+	/* the same bits of an object are something else */
+	account.objects[0].attributes = TPMA_OBJECT_NO_DA | TPMA_OBJECT_SIGN | 8 << 4;
+	assert_int_equal(filter_check(&image, &account, &sign).dues, 0);
 	for (uint32_t type = 8; type <= 9; type++) { /* PIN_FAIL, PIN_PASS */
 		index->attributes = TPMA_NV_NO_DA | type << 4;
 		assert_int_equal(filter_check(&image, &account, &read).dues, FILTER_DUE_CHARGE);
