@@ -22,6 +22,8 @@ ACCOUNT = struct.Struct("=10I80s")
 ACCOUNT_MAGIC = 0x32504D54
 READY, REVOKE, REVOKED = 1, 2, 3
 QUESTIONS, ANSWER = range(16, 31), 31
+SAVES, STATE = 37, 39
+FLUSH, RESUME = 48, 49
 YES = 1
 REASON_REVOKED, REASON_DEVICE_GONE = 1, 2
 
@@ -70,6 +72,7 @@ class Relay:
         fds.update(more_fds or {})
         self.client = Tpm(client.detach())
         self.said = queue.Queue()
+        self.facts = queue.Queue()
         threading.Thread(target=self._answer, daemon=True).start()
         self.process = Process([program], user="tpmgate", fds=fds, env=environment or {})
         for side in (client_side, tpm_side, account_side):
@@ -79,7 +82,7 @@ class Relay:
             self.expect(READY)
 
     def _answer(self):
-        """Answers questions, and keeps what is said about the session's life."""
+        """Answers questions, and keeps what is said about the session's life and what is told."""
         while True:
             try:
                 data = self.account.recv(ACCOUNT.size + 1)
@@ -92,6 +95,8 @@ class Relay:
                 self.account.send(ACCOUNT.pack(ACCOUNT_MAGIC, ANSWER, serial, YES, *[0] * 6, b""))
             elif magic != ACCOUNT_MAGIC or kind < ANSWER:
                 self.said.put(kind)
+            else:
+                self.facts.put(kind)
 
     def expect(self, kind, timeout=PATIENCE):
         try:
@@ -100,6 +105,20 @@ class Relay:
             raise AssertionError(f"no message {kind} from the relay") from None
         if said != kind:
             raise AssertionError(f"the relay said {said}: {self.process.logged()}")
+
+    def order_flush(self, handle):
+        self.account.send(ACCOUNT.pack(ACCOUNT_MAGIC, FLUSH, 0, 0, 0, handle, *[0] * 4, b""))
+
+    def resume(self):
+        """Asks as a broker that starts anew; the kinds of all facts that it was told before."""
+        self.account.send(ACCOUNT.pack(ACCOUNT_MAGIC, RESUME, *[0] * 8, b""))
+        told = []
+        while STATE not in told:
+            try:
+                told.append(self.facts.get(timeout=PATIENCE))
+            except queue.Empty:
+                raise AssertionError("the relay does not say what it holds") from None
+        return told[:-1]
 
     def revoke(self, reason=REASON_REVOKED):
         self.account.send(ACCOUNT.pack(ACCOUNT_MAGIC, REVOKE, 0, reason, *[0] * 6, b""))

@@ -2,17 +2,21 @@
 
 import struct
 
-from commands import (NV_COUNTER, NV_EXTEND, NV_EXTEND_TYPE, NV_GLOBAL_LOCK, NV_GLOBAL_WRITE_LOCK,
-                      NV_INCREMENT, NV_LOCKABLE, NV_NO_DA, NV_ORDINARY, NV_READ_LOCK,
-                      NV_UNDEFINE_SPACE, NV_WRITE_LOCK, POLICY_AUTHORIZE_NV, by_owner, flush, nv,
-                      nv_define, nv_read, nv_write, policy_nv, policy_secret, session_entry)
-from scenario import PT_LOCKOUT_COUNTER, Machine, Scenario, done, facts, failed, made, without
-from wire import (CC_GET_RANDOM, EMPTY_PASSWORD, OWNER, REFUSED, command, response_code,
-                  start_session)
+from commands import (NV_AUTH_WRITE, NV_COUNTER, NV_EXTEND, NV_EXTEND_TYPE, NV_GLOBAL_LOCK,
+                      NV_GLOBAL_WRITE_LOCK, NV_INCREMENT, NV_LOCKABLE, NV_NO_DA, NV_ORDINARY,
+                      NV_READ_LOCK, NV_READ_PUBLIC, NV_UNDEFINE_SPACE, NV_WRITE_LOCK,
+                      POLICY_AUTHORIZE_NV, by_owner, flush, nv, nv_define, nv_read, nv_write,
+                      policy_nv, policy_secret, session_entry, take_tpm2b, with_handle)
+from harness import USERS
+from scenario import (PT_LOCKOUT_COUNTER, Machine, Scenario, done, facts, failed, made,
+                      read_nv, without)
+from wire import (ADOPT, CC_GET_RANDOM, EMPTY_PASSWORD, KIND_NV, OK, OWNER, REFUSED, Caller,
+                  adopt_part, command, response_code, start_session)
 
 VICTIM, COUNTER, PIN, NV_PCR = 0x01800001, 0x01800002, 0x01800003, 0x01D10200
-PIN_FAIL = 8 << 4
-NO_SPACE = 0x000B014B
+PIN_FAIL, PIN_PASS = 8 << 4, 9 << 4
+PIN_OWN = (NV_ORDINARY & ~NV_AUTH_WRITE) | NV_NO_DA  # its own password must not write it
+NO_SPACE, NV_RATE = 0x000B014B, 0x000B0920
 WEAK = without("owner", "admin")
 COMMAND_OR_INDEX = ("command", "nv-index", "nv-attributes", "nv-range")
 
@@ -109,11 +113,18 @@ class Full(Scenario):
         self.assertEqual(f"{session.code(nv_define(0x01800104, 8)):#x}", f"{NO_SPACE:#x}")
         self.assertEqual(session.code(nv_define(0x01C00002, 8)), REFUSED)
         self.assertEqual(facts(machine.node), before)
-        # Nor are many users many quotas: all of them together leave room for the machine's own.
+        # That is not all that there is for users, so that another has some left.
         codes = [machine.open("persist", f"user{user}").code(nv_define(0x01800200 + user, 512))
                  for user in range(4)]
+        # Nor are many users many quotas: all of them together leave room for the machine's own.
         self.assertEqual(codes, [0, 0, NO_SPACE, NO_SPACE])
         self.assertEqual(machine.node.code(nv_define(VICTIM, 1024)), 0)
+
+    def test_row_11_number_of_indices(self):
+        machine = Machine(self)
+        session = machine.open("persist")
+        codes = [session.code(nv_define(0x01800100 + i, 8)) for i in range(6)]
+        self.assertEqual(codes, [0] * 4 + [NO_SPACE] * 2)
 
     def test_row_11_what_an_index_may_be(self):
         """No size beyond the quota, none that counts failures, none that others must undefine."""
@@ -124,6 +135,8 @@ class Full(Scenario):
                 "large": nv_define(0x01800001, 513),
                 "counts failures": nv_define(0x01800001, 8, NV_ORDINARY),
                 "global lock": nv_define(0x01800001, 8, NV_ORDINARY | NV_NO_DA | NV_GLOBAL_LOCK),
+                "fails by PIN": nv_define(0x01800001, 8, PIN_OWN | PIN_FAIL),
+                "passes by PIN": nv_define(0x01800001, 8, PIN_OWN | PIN_PASS),
                 "policy delete": nv_define(0x01800001, 8, NV_ORDINARY | NV_NO_DA | 1 << 10),
                 "platform writes": nv_define(0x01800001, 8, NV_ORDINARY | NV_NO_DA | 1),
                 "platform reads": nv_define(0x01800001, 8, NV_ORDINARY | NV_NO_DA | 1 << 16),
@@ -131,7 +144,7 @@ class Full(Scenario):
             with self.subTest(name):
                 self.assertIn(session.code(attack), (REFUSED, NO_SPACE))
                 self.assertEqual(facts(machine.node), before)
-        self.assertEqual(len(machine.refusals()), 7)
+        self.assertEqual(len(machine.refusals()), 9)
 
 
 class Wear(Scenario):
@@ -160,6 +173,23 @@ class Wear(Scenario):
         session = machine.open("persist")
         self.assertNotEqual(session.code(nv_write(VICTIM, b"y", VICTIM)), 0)
         self.assertEqual(facts(machine.node), before)
+
+    def test_row_12_wear_by_wrong_passwords(self):
+        """Each try is written to a PIN index. None is one's own, but for those that an
+        administrator has given to a user."""
+        machine = Machine(self)
+        done(machine.node, nv_define(PIN, 8, PIN_OWN | PIN_FAIL, b"1234"))
+        public = take_tpm2b(done(machine.node, with_handle(NV_READ_PUBLIC, PIN)), 10)[0]
+        done(machine.node, nv_write(PIN, struct.pack(">II", 0, 0xFFFFFFFF)))
+        session = machine.open("persist")
+        reply = self.start(Caller, 0).ask(
+            ADOPT, tail=adopt_part(USERS["carol"], KIND_NV, PIN, public, 8))
+        self.assertEqual(reply.status, OK, reply.message)
+        codes = [session.code(nv_read(PIN, 8, PIN, b"wrong")) for _ in range(50)]
+        self.assertEqual({code for code in codes if code >> 16}, {NV_RATE})
+        tried = struct.unpack(">II", read_nv(machine.node, PIN)[1][6:14])[0]
+        self.assertGreaterEqual(tried, 1)
+        self.assertLessEqual(tried, 10)
 
 
 class Oracles(Scenario):
@@ -216,8 +246,7 @@ class Oracles(Scenario):
     def test_row_08_pin_index(self):
         """A wrong try is one of the few that the PIN has, and stays counted over resets."""
         def prepare(tpm):
-            attributes = (NV_ORDINARY & ~(1 << 2)) | NV_NO_DA | PIN_FAIL
-            done(tpm, nv_define(PIN, 8, attributes, b"1234"))
+            done(tpm, nv_define(PIN, 8, PIN_OWN | PIN_FAIL, b"1234"))
             done(tpm, nv_write(PIN, struct.pack(">II", 0, 3)))
 
         def attack(tpm, _):

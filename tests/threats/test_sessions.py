@@ -1,11 +1,14 @@
 """TPM sessions, of which a TPM has few, and its time, of which it has one for all."""
 
+import socket
 import struct
 
-from commands import (CONTEXT_SAVE, READ_CLOCK, RSA_STORAGE_TEMPLATE, flush, primary,
+from commands import (CONTEXT_LOAD, CONTEXT_SAVE, READ_CLOCK, RSA_STORAGE_TEMPLATE, flush, primary,
                       session_entry, with_handle)
 from harness import GROUPS, PATIENCE, Broker, Swtpm, TestCase, readable
-from scenario import SHIPPED, Machine, Scenario, made, open_to_members, properties, without
+from relay import COMMANDS, SAVES, Relay
+from scenario import (SHIPPED, Machine, Scenario, done, made, open_to_members, properties,
+                      without)
 from tap import Tap
 from wire import (CC_CREATE_PRIMARY, CC_GET_RANDOM, NULL, Caller, command, response_code,
                   start_session)
@@ -16,6 +19,7 @@ NO_SESSION, NOT_OWN = 0x000B0903, 0x000B01CB
 EVERYTHING = without()
 SESSIONS_OF_TPM = 64
 PT_ACTIVE_LEFT = 0x206  # TPM_PT_HR_ACTIVE_AVAIL
+REPORTED = 65535 // 64 + 1  # saves of which a relay tells the broker
 
 
 def restart(tpm, session):
@@ -118,6 +122,23 @@ class Exhaustion(Scenario):
         user = machine.open("keys", "user1")
         made(user, start_session())
         self.assertGreaterEqual(properties(machine.node)[PT_ACTIVE_LEFT], SESSIONS_OF_TPM / 4)
+
+    def test_row_21_saves_that_were_refused(self):
+        """What is no save makes nobody's saved session old. A session that does nothing else would
+        soon have all of them flushed."""
+        relay = self.start(
+            Relay, self.start(Swtpm), commands=(*COMMANDS, CONTEXT_SAVE, CONTEXT_LOAD))
+        relay.client.send(with_handle(CONTEXT_SAVE, 0x02FFFFFF) * REPORTED)
+        for _ in range(REPORTED):
+            self.assertNotEqual(struct.unpack_from(
+                ">I", relay.client.socket.recv(10, socket.MSG_WAITALL), 6)[0], 0)
+        self.assertNotIn(SAVES, relay.resume())
+        # Those that are none are told of.
+        session = made(relay.client, start_session())
+        for _ in range(REPORTED):
+            saved = done(relay.client, with_handle(CONTEXT_SAVE, session))[10:]
+            done(relay.client, command(CONTEXT_LOAD, parameters=saved))
+        self.assertIn(SAVES, relay.resume())
 
     def take_few(self, tpm):
         for _ in range(8):

@@ -4,36 +4,20 @@ It holds its session's TPM, and no filter stands before that any more: that is n
 else it tries ends it, or is answered for the uid that the broker knows it by.
 """
 
-import os
 import signal
 import struct
 
 from commands import (NV_READ_PUBLIC, clear, nv_define, nv_read, nv_write, take_tpm2b,
                       with_handle)
-from harness import BUILD, WORLD, TestCase, eventually
-from relay import ACCOUNT, ACCOUNT_MAGIC, READY, Relay
+from harness import BUILD, TestCase
+from hostile import CLAIM, CONFIRM, DROP, LOOKUP, NO, PROFILE, TAKEN, Hostile, install
+from relay import ACCOUNT, ACCOUNT_MAGIC, ANSWER, YES, Relay
 from scenario import Machine, Scenario, done, facts
+from wire import KIND_NV
 
 ATTEMPT = BUILD + "/helper/relay/tpmgate-relay-attempt"
 INDEX = 0x01800001
-CLAIM, DROP, CONFIRM, LOOKUP, ANSWER = 19, 20, 21, 22, 31
-KIND_NV = 1
-NO, YES, TAKEN = 0, 1, 3
 WRITTEN = 1 << 29
-
-# Passes what its client sends to the broker, and what the broker says to its client.
-HOSTILE = f"""#!/usr/bin/python3
-import select, socket
-client, account = (socket.socket(fileno=fd) for fd in (3, 6))
-account.send({ACCOUNT.pack(ACCOUNT_MAGIC, READY, *[0] * 8, b"")!r})
-while True:
-    ready, _, _ = select.select([client, account], [], [])
-    for here in ready:
-        data = here.recv({ACCOUNT.size})
-        if not data:
-            raise SystemExit
-        (account if here is client else client).sendall(data)
-"""
 
 
 class Confined(TestCase):
@@ -60,34 +44,21 @@ class SpeakingForOthers(Scenario):
         self.public = public[:6] + struct.pack(
             ">I", struct.unpack_from(">I", public, 6)[0] & ~WRITTEN) + public[10:]
         self.machine.end()
-        self.program = f"{WORLD}/hostile-relay"
-        with open(self.program, "w", encoding="utf-8") as file:
-            file.write(HOSTILE)
-        os.chmod(self.program, 0o755)
-        self.serial = 0
 
     def hostile(self, user="carol"):
         if not self.machine.broker:
-            self.machine.serve(relay=self.program)
-        return self.machine.open("persist", user)
-
-    def ask(self, session, kind, handle, data=b"", argument=0, value=0):
-        self.serial += 1
-        session.socket.sendall(ACCOUNT.pack(
-            ACCOUNT_MAGIC, kind, self.serial, argument, KIND_NV, handle, value, 0, 0, len(data),
-            data))
-        fields = ACCOUNT.unpack(session.socket.recv(ACCOUNT.size))
-        self.assertEqual(fields[:3], (ACCOUNT_MAGIC, ANSWER, self.serial))
-        return fields[3]
+            self.machine.serve(relay=install())
+        return Hostile(self.machine.open(PROFILE, user))
 
     def test_row_31_another_uids_index(self):
-        session = self.hostile()
-        self.assertEqual(self.ask(session, LOOKUP, INDEX, self.public), NO)
-        self.assertEqual(self.ask(session, DROP, INDEX), NO)
-        self.assertEqual(self.ask(session, CLAIM, INDEX, self.public, value=32), TAKEN)
+        index = {"what": KIND_NV, "handle": INDEX}
+        hostile = self.hostile()
+        self.assertEqual(hostile.ask(LOOKUP, data=self.public, **index), NO)
+        self.assertEqual(hostile.ask(DROP, **index), NO)
+        self.assertEqual(hostile.ask(
+            CLAIM, data=self.public, values=(32, 0, 0), **index), TAKEN)
         # It is user1's all the time, of which a relay of hers is told.
-        self.serial = 0
-        self.assertEqual(self.ask(self.hostile("user1"), LOOKUP, INDEX, self.public), YES)
+        self.assertEqual(self.hostile("user1").ask(LOOKUP, data=self.public, **index), YES)
         self.machine.end()
         self.assertEqual(self.machine.open("persist", "user1").code(nv_read(INDEX, 4, INDEX)), 0)
         self.assertNotEqual(self.machine.open("persist").code(nv_read(INDEX, 4, INDEX)), 0)
@@ -100,10 +71,9 @@ class SpeakingForOthers(Scenario):
                 "answer": ACCOUNT.pack(ACCOUNT_MAGIC, ANSWER, 1, 1, 0, 0, 0, 0, 0, 0, b""),
                 "nothing": bytes(ACCOUNT.size)}.items():
             with self.subTest(name):
-                session = self.hostile()
-                session.socket.sendall(packet)
-                eventually(lambda: not self.machine.broker.relays(), "the session has ended")
-                session.close()
+                hostile = self.hostile()
+                hostile.socket.sendall(packet)
+                self.assertTrue(hostile.ended())
         self.machine.end()
         self.assertEqual(self.machine.open("persist", "user1").code(nv_read(INDEX, 4, INDEX)), 0)
 
