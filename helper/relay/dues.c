@@ -21,7 +21,7 @@ static struct dues_refusal ask(struct channel *channel, const struct account_mes
 	struct account_message answer;
 
 	if (channel_ask(channel, question, &answer) < 0) {
-		/* a broker that said "wait" is there */
+		/* a broker that asked for patience is there */
 		if (channel->link.deferred)
 			return refusal(rule, code);
 		return refusal("broker", TPM_RC_DISABLED);
