@@ -109,23 +109,25 @@ static uint32_t session_excess(const struct ledger_user *user)
 
 /*
  * Makes room for one more of PARTY's uid: orders PARTY to flush the oldest that are saved. There
- * may be more than one too many, where a party left without having done so.
+ * may be more than one too many, where a party left without having done so: those are flushed
+ * first, and there is room when they are gone.
  */
 static bool session_make_room(struct ledger_party *party)
 {
 	uint32_t saved;
 	struct ledger_tpm_session *oldest = session_oldest(party->user, &saved);
 	uint32_t excess = session_excess(party->user);
+	uint32_t ending = sessions_ending(party->user);
 
-	if (excess > saved || (excess > 0 && sessions_ending(party->user) >= ENDING_MAX))
+	if (excess > saved)
 		return false;
-	for (; excess > 0; excess--) {
+	for (; excess > 0 && ending < ENDING_MAX; excess--, ending++) {
 		oldest->order = LEDGER_ORDER_DUE;
 		oldest->ordered = party;
 		ledger_schedule(party->user->tpm->ledger);
 		oldest = session_oldest(party->user, &saved);
 	}
-	return true;
+	return excess == 0;
 }
 
 enum account_answer ledger_begin_session(struct ledger_party *party, uint32_t handle)

@@ -84,7 +84,7 @@ bool ledger_end_da(struct ledger_party *party, bool failed, const struct ledger_
  * One more TPM session, or the saved one HANDLE: ACCOUNT_YES or ACCOUNT_LIMIT. What is saved counts
  * already. A uid that has its full number gets one more for the oldest that it saved, which the
  * party is ordered to flush: programs that end early leave theirs behind, and nobody could remove
- * them.
+ * them. No more than two such orders stand at one time, so that who does not flush gains nothing.
  */
 enum account_answer ledger_begin_session(struct ledger_party *party, uint32_t handle);
 /*

@@ -193,15 +193,17 @@ static void begin_session(struct model_party *party)
 		if ((!own && model_sessions(party->device, UIDS) +
 					     model_reserved(party->device, UIDS) >=
 				     config.tpm_sessions) ||
-			count - saved >= config.tpm_sessions_per_user ||
-			(count >= config.tpm_sessions_per_user &&
-				ending_of(party->device, party->uid) >= 2)) {
+			count - saved >= config.tpm_sessions_per_user) {
 			assert_int_equal(answer, ACCOUNT_LIMIT);
 			return;
 		}
 		for (; count >= config.tpm_sessions_per_user; count--) {
 			struct model_session *oldest = model_oldest(party->device, party->uid);
 
+			if (ending_of(party->device, party->uid) >= 2) {
+				assert_int_equal(answer, ACCOUNT_LIMIT);
+				return;
+			}
 			oldest->ordered = true;
 			oldest->orderer = party;
 		}

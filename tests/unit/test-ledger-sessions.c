@@ -201,11 +201,22 @@ static void test_orders_that_nobody_did(void **state)
 		a = actor_join(ALICE);
 	}
 	assert_int_equal(count_of(ALICE), 4);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(ledger_begin_session(a->party, 0), ACCOUNT_LIMIT);
+		scene_settle();
+		assert_int_equal(a->flushes, 2);
+		actor_leave(a);
+		a = actor_join(ALICE);
+	}
+	assert_int_equal(ledger_begin_session(a->party, 0), ACCOUNT_LIMIT);
+	scene_settle();
+	ledger_gone_session(a->party, HMAC(0)); /* done at last: there is room for the next */
+	ledger_gone_session(a->party, HMAC(1));
 	actor_make(a, HMAC(4));
 	scene_settle();
 	assert_int_equal(a->flushes, 3);
 	config.tpm_sessions_per_user = 1;
-	assert_int_equal(ledger_begin_session(a->party, 0), ACCOUNT_LIMIT);
+	assert_int_equal(ledger_begin_session(a->party, HMAC(9)), ACCOUNT_LIMIT);
 	scene_settle();
 	assert_int_equal(a->flushes, 3); /* none is lost for nothing */
 }
