@@ -16,8 +16,9 @@
 #define GAP_MIN     255
 #define GAP_DEFAULT 65535
 
-#define SAVES_SLACK 4096 /* saves that one report may hold beyond what is due */
-#define ENDING_MAX  2    /* of one uid, to make room: who does not flush gains nothing */
+#define ORDER_MS    340000 /* then an order counts as neglected: relays wait for a TPM 330 s */
+#define SAVES_SLACK 4096   /* saves that one report may hold beyond what is due */
+#define ENDING_MAX  2      /* of one uid, to make room: who does not flush gains nothing */
 
 /* A TPM shows one session as 0x02nnnnnn and as 0x03nnnnnn. */
 static gpointer session_key(uint32_t handle)
@@ -233,13 +234,38 @@ enum account_answer ledger_flush_session(struct ledger_party *party, uint32_t ha
 	return ACCOUNT_YES;
 }
 
-/* Who is to flush SESSION, AGE saves old: its own party, one of its uid, or at last PARTY. */
+/* Whether SESSION stands in everybody's way soon. */
+static bool session_is_serious(const struct ledger_tpm_session *session)
+{
+	const struct ledger_tpm *tpm = session->user->tpm;
+
+	return tpm->saves - session->saved_at > (uint64_t)tpm->gap / 4 * 3;
+}
+
+/*
+ * Whether the order to flush SESSION is to be given anew: one that nobody carries out, and where
+ * it is serious already one to its own uid. A flush that was begun may be on its way to the TPM.
+ */
+static bool session_order_is_stale(
+	const struct ledger_tpm_session *session, const struct ledger_party *party, int64_t now)
+{
+	if (session->order != LEDGER_ORDER_SENT && session->order != LEDGER_ORDER_DOING)
+		return false;
+	if (now - session->ordered_at > ORDER_MS)
+		return true;
+	return session->order == LEDGER_ORDER_SENT && !session->party &&
+	       session->ordered->user == session->user && party->user != session->user &&
+	       session_is_serious(session);
+}
+
+/* Who is to flush SESSION: its own party, one of its uid, or at last PARTY. */
 static struct ledger_party *session_flusher(
-	const struct ledger_tpm_session *session, struct ledger_party *party, uint64_t age)
+	const struct ledger_tpm_session *session, struct ledger_party *party)
 {
 	if (session->party)
 		return session->party;
-	if (session->user == party->user)
+	if (session->user == party->user ||
+		(session->order != LEDGER_ORDER_NONE && session_is_serious(session)))
 		return party;
 	for (GList *link = party->user->tpm->parties.head; link; link = link->next) {
 		struct ledger_party *own = link->data;
@@ -247,13 +273,15 @@ static struct ledger_party *session_flusher(
 		if (own->user == session->user)
 			return own;
 	}
-	return age > (uint64_t)party->user->tpm->gap / 4 * 3 ? party : NULL;
+	return session_is_serious(session) ? party : NULL;
 }
 
 bool ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap)
 {
 	struct ledger_tpm *tpm = party->user->tpm;
+	int64_t now = ledger_now();
 	struct ledger_tpm_session *session;
+	struct ledger_party *flusher;
 	GHashTableIter iter;
 
 	/* a relay tells sooner than that, and no TPM's gap shrinks */
@@ -267,11 +295,12 @@ bool ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap)
 		if (session->party == party) {
 			session_renew(tpm, session);
 		} else if (tpm->saves - session->saved_at > tpm->gap / 2 &&
-			   session->order == LEDGER_ORDER_NONE) {
-			session->ordered =
-				session_flusher(session, party, tpm->saves - session->saved_at);
-			if (!session->ordered)
+			   (session->order == LEDGER_ORDER_NONE ||
+				   session_order_is_stale(session, party, now))) {
+			flusher = session_flusher(session, party);
+			if (!flusher)
 				continue;
+			session->ordered = flusher;
 			session->order = LEDGER_ORDER_DUE;
 			ledger_schedule(tpm->ledger);
 		}
@@ -289,6 +318,7 @@ struct ledger_event ledger_next_order(struct ledger_tpm *tpm)
 		if (session->order != LEDGER_ORDER_DUE)
 			continue;
 		session->order = LEDGER_ORDER_SENT;
+		session->ordered_at = ledger_now();
 		return (struct ledger_event){.party = session->ordered, .handle = session->handle};
 	}
 	return (struct ledger_event){0};

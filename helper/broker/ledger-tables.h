@@ -80,6 +80,7 @@ struct ledger_tpm_session {
 	uint64_t saved_at;          /* in saves of the TPM */
 	enum ledger_order order;
 	struct ledger_party *ordered; /* who flushes it, where it is saved */
+	int64_t ordered_at;           /* ms: as the order was sent */
 	uint64_t serial;              /* ledger->serial as it was saved */
 };
 

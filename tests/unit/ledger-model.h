@@ -37,6 +37,8 @@ struct model_session {
 	bool ordered;
 	bool flushing;
 	struct model_party *orderer;
+	bool sent; /* the order was */
+	int64_t sent_at;
 };
 
 /* Of one uid on one TPM. */

@@ -22,7 +22,8 @@ static void test_old_saved_one_is_flushed_by_who_saves(void **state)
 	assert_int_equal(a->flushes, 1); /* there is one of its uid */
 	assert_int_equal(a->flush, POLICY(1));
 	assert_int_equal(b->flushes, 0);
-	actor_saves(b, GAP); /* ordered once */
+	actor_saves(b, GAP / 8); /* ordered once */
+	assert_int_equal(a->flushes + b->flushes, 1);
 	actor_saves(a, GAP);
 	assert_int_equal(a->flushes + b->flushes, 2); /* Bob's own, idle by now */
 	assert_int_equal(b->flush, HMAC(2));
@@ -49,6 +50,34 @@ static void test_old_saved_one_of_nobody_is_flushed_later(void **state)
 	assert_int_equal(b->flush, POLICY(1));
 	ledger_gone_session(b->party, POLICY(1)); /* as ordered */
 	assert_int_equal(count_of(ALICE), 0);
+}
+
+/* Whoever does not flush what is in everybody's way has it flushed by others. */
+static void test_order_that_is_neglected(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+	struct actor *c = actor_join(CAROL);
+
+	(void)state;
+	actor_make(a, POLICY(1));
+	actor_save(a, POLICY(1));
+	actor_saves(b, GAP / 2 + 1);
+	assert_int_equal(a->flushes, 1);
+	actor_saves(b, GAP / 4 + 4); /* Alice's does nothing */
+	assert_int_equal(a->flushes, 1);
+	assert_int_equal(b->flushes, 1);
+	assert_int_equal(ledger_flush_session(a->party, POLICY(1)), ACCOUNT_NO);
+	assert_int_equal(ledger_flush_session(b->party, POLICY(1)), ACCOUNT_YES);
+	scene_pass(340); /* Bob's may have it on its way to the TPM */
+	actor_saves(c, 1);
+	assert_int_equal(c->flushes, 0);
+	scene_pass(1);
+	actor_saves(c, 1);
+	assert_int_equal(c->flushes, 1);
+	assert_int_equal(ledger_flush_session(b->party, POLICY(1)), ACCOUNT_NO);
+	assert_int_equal(ledger_flush_session(c->party, POLICY(1)), ACCOUNT_YES);
+	assert_int_equal(a->flushes + b->flushes, 2);
 }
 
 /* No relay counts so many before it tells, and no TPM's gap shrinks. */
@@ -238,6 +267,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_old_saved_one_is_flushed_by_who_saves),
 		TEST(test_old_saved_one_of_nobody_is_flushed_later),
+		TEST(test_order_that_is_neglected),
 		TEST(test_saves_that_cannot_be),
 		TEST(test_old_loaded_one_is_flushed_where_it_is),
 		TEST(test_saves_make_own_ones_young),

@@ -61,6 +61,8 @@ static void on_flush(struct actor *actor, uint32_t handle)
 	assert_true(session->there);
 	assert_true(session->ordered);
 	assert_ptr_equal(session->party ? session->party : session->orderer, party);
+	session->sent = true;
+	session->sent_at = model.now;
 	if (model_pick(2) == 0) {
 		assert_int_equal(ledger_flush_session(actor->party, handle),
 			session->party ? ACCOUNT_NO : ACCOUNT_YES);
@@ -97,7 +99,7 @@ static void leave(struct model_party *party)
 		if (session->party == party)
 			*session = (struct model_session){0};
 		else if (session->there && session->orderer == party)
-			session->ordered = session->flushing = false;
+			session->ordered = session->flushing = session->sent = false;
 	}
 	actor_leave(party->actor);
 	*party = (struct model_party){0};
@@ -205,6 +207,7 @@ static void begin_session(struct model_party *party)
 				return;
 			}
 			oldest->ordered = true;
+			oldest->sent = false;
 			oldest->orderer = party;
 		}
 		party->room = true;
@@ -250,7 +253,7 @@ static void save_session(struct model_party *party)
 	session->party = NULL;
 	session->saved_at = model.saves[party->device];
 	session->serial = ++model.serial;
-	session->ordered = false;
+	session->ordered = session->sent = false;
 }
 
 static void lose_session(struct model_party *party)
@@ -266,15 +269,30 @@ static void lose_session(struct model_party *party)
 		*session = (struct model_session){0};
 }
 
+static bool is_serious(const struct model_session *session, const struct model_party *party)
+{
+	return model.saves[party->device] - session->saved_at > UINT64_C(3) * (SMALL / 4);
+}
+
+/* Whether whoever was ordered to flush it has neglected that. */
+static bool is_neglected(const struct model_session *session, const struct model_party *party)
+{
+	if (!session->ordered || !session->sent)
+		return false;
+	if (model.now - session->sent_at > 340000)
+		return true;
+	return !session->party && !session->flushing && session->orderer->uid == session->uid &&
+	       party->uid != session->uid && is_serious(session, party);
+}
+
 /* Its own party, the first to join of its uid, or at last PARTY. */
-static struct model_party *flusher(
-	const struct model_session *session, struct model_party *party, uint64_t age)
+static struct model_party *flusher(const struct model_session *session, struct model_party *party)
 {
 	struct model_party *first = NULL;
 
 	if (session->party)
 		return session->party;
-	if (session->uid == party->uid)
+	if (session->uid == party->uid || (session->ordered && is_serious(session, party)))
 		return party;
 	for (unsigned i = 0; i < PARTIES; i++) {
 		struct model_party *other = &model.parties[i];
@@ -283,7 +301,7 @@ static struct model_party *flusher(
 			(!first || other->joined < first->joined))
 			first = other;
 	}
-	return first || age <= UINT64_C(3) * (SMALL / 4) ? first : party;
+	return first || !is_serious(session, party) ? first : party;
 }
 
 static void saves(struct model_party *party)
@@ -298,12 +316,12 @@ static void saves(struct model_party *party)
 			continue;
 		if (session->party == party) {
 			session->saved_at = model.saves[party->device];
-			session->ordered = false;
-		} else if (!session->ordered &&
+			session->ordered = session->sent = false;
+		} else if ((!session->ordered || is_neglected(session, party)) &&
 			   model.saves[party->device] - session->saved_at > SMALL / 2) {
-			session->orderer = flusher(
-				session, party, model.saves[party->device] - session->saved_at);
+			session->orderer = flusher(session, party);
 			session->ordered = session->orderer != NULL;
+			session->sent = session->flushing = false;
 		}
 	}
 	assert_true(ledger_saves(party->actor->party, count, SMALL));
