@@ -81,7 +81,10 @@ static enum account_answer judge_drop(
 static enum account_answer judge_confirm(const struct registry_request *request,
 	const struct registry_entry *found, struct registry_change *change)
 {
-	const uint32_t state = found->state == REGISTRY_DOUBTFUL ? found->was : found->state;
+	/* was OWN: a claim in the place of another record, here or in a broker before this one */
+	const bool replaced = found->was == REGISTRY_OWN;
+	const uint32_t was = replaced ? REGISTRY_CLAIMED : found->was;
+	const uint32_t state = found->state == REGISTRY_DOUBTFUL ? was : found->state;
 
 	if (state == REGISTRY_OWN)
 		return ACCOUNT_YES; /* it was confirmed already */
@@ -89,7 +92,7 @@ static enum account_answer judge_confirm(const struct registry_request *request,
 		return ACCOUNT_NO;
 	if (request->success == (state == REGISTRY_CLAIMED))
 		*change = change_to(found, REGISTRY_OWN);
-	else if (found->state == REGISTRY_CLAIMED && found->was == REGISTRY_OWN)
+	else if (replaced)
 		*change = change_to(found, REGISTRY_DOUBTFUL); /* there is something after all */
 	else
 		*change = change_remove(found);
@@ -163,7 +166,8 @@ void registry_change_apply(struct registry_table *table, const struct registry_c
 	if (change->type == CHANGE_SET)
 		registry_table_set(table, &change->entry);
 	else if (change->type == CHANGE_REMOVE) {
-		if (change->entry.state == REGISTRY_DROPPED)
+		if (change->entry.state == REGISTRY_DROPPED ||
+			change->entry.was == REGISTRY_DROPPED)
 			registry_table_bury(table, &change->entry);
 		registry_table_remove(table, &change->entry);
 	} else if (change->type == CHANGE_FORGET)

@@ -101,7 +101,8 @@ static bool record_entry(const struct registry_record *record, struct registry_e
 		return false;
 	if (entry.kind == ACCOUNT_KIND_SEALED && entry.state != REGISTRY_OWN)
 		return false;
-	if (entry.was == REGISTRY_OWN && entry.state != REGISTRY_CLAIMED)
+	if (entry.was == REGISTRY_OWN && entry.state != REGISTRY_CLAIMED &&
+		entry.state != REGISTRY_DOUBTFUL)
 		return false;
 	if ((entry.was == REGISTRY_CLAIMED || entry.was == REGISTRY_DROPPED) &&
 		entry.state != REGISTRY_DOUBTFUL)

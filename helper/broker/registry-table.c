@@ -175,7 +175,8 @@ void registry_table_unsettle(struct registry_table *table)
 
 		if (entry->state != REGISTRY_CLAIMED && entry->state != REGISTRY_DROPPED)
 			continue;
-		entry->was = entry->state;
+		if (entry->was != REGISTRY_OWN) /* else it still says what was claimed */
+			entry->was = entry->state;
 		entry->state = REGISTRY_DOUBTFUL;
 	}
 }

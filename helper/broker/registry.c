@@ -378,6 +378,16 @@ void registry_doubt(struct registry *registry, const struct registry_entry *entr
 
 void registry_absent(struct registry *registry, const struct registry_entry *entry)
 {
+	/* a relay may say so as often as it likes while the disk is slow */
+	for (GList *l = registry->requests.head; l; l = l->next) {
+		const struct registry_request *request = l->data;
+
+		if (request->type == REQUEST_ABSENT && request->entry.uid == entry->uid &&
+			request->entry.kind == entry->kind &&
+			request->entry.handle == entry->handle &&
+			strcmp(request->entry.device, entry->device) == 0)
+			return;
+	}
 	registry_push(registry, request_new(REQUEST_ABSENT, entry, NULL, NULL));
 }
 

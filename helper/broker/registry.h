@@ -38,7 +38,7 @@ struct registry_entry {
 	uint32_t nv_size; /* bytes of the NV index's data, otherwise 0 */
 	uint32_t state;   /* enum registry_state */
 	/* of DOUBTFUL: CLAIMED or DROPPED, while its session may still say what became of it; of
-	 * CLAIMED: OWN where it replaced another record; otherwise NONE */
+	 * CLAIMED, or DOUBTFUL that was: OWN where it replaced another record; otherwise NONE */
 	uint32_t was;
 	int64_t changed;                /* seconds since 1970 */
 	uint32_t size;                  /* bytes of `data` */

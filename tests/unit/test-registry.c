@@ -112,80 +112,6 @@ static void test_drop(void **state)
 	make(scene, &others);
 }
 
-/* A command of the former owner may still be on its way to the TPM. */
-static void test_what_was_dropped_is_kept_from_others(void **state)
-{
-	struct registry_scene *scene = *state;
-	struct registry_entry entry = nv_entry(ALICE, 1, 7);
-	struct registry_entry others = nv_entry(BOB, 1, 7);
-	struct registry_entry next = nv_entry(BOB, 2, 7);
-
-	registry_scene_time_stands = true;
-	make(scene, &entry);
-	assert_int_equal(ask_drop(scene, &entry), ACCOUNT_YES);
-	assert_int_equal(ask_confirm(scene, &entry, true), ACCOUNT_YES);
-	assert_int_equal(ask_claim(scene, &others), ACCOUNT_TAKEN);
-	make(scene, &next);
-	make(scene, &entry); /* its own it may have again */
-	assert_int_equal(ask_drop(scene, &entry), ACCOUNT_YES);
-	assert_int_equal(ask_confirm(scene, &entry, true), ACCOUNT_YES);
-	assert_int_equal(ask_claim(scene, &others), ACCOUNT_TAKEN);
-	registry_scene_time_stands = false;
-	make(scene, &others);
-}
-
-/* After TPM2_Clear there is nothing, and its uid finds that out. */
-static void test_what_is_absent_is_gone(void **state)
-{
-	struct registry_scene *scene = *state;
-	struct registry_entry entry = nv_entry(ALICE, 1, 7);
-	struct registry_entry others = nv_entry(BOB, 1, 7);
-
-	make(scene, &entry);
-	registry_absent(scene->registry, &others);
-	ask_nothing(scene);
-	assert_true(registry_owns(scene->registry, &entry));
-	registry_absent(scene->registry, &entry);
-	ask_nothing(scene);
-	assert_int_equal(state_of(scene, &entry), REGISTRY_NONE);
-	/* not while the TPM is busy with it */
-	assert_int_equal(ask_claim(scene, &entry), ACCOUNT_YES);
-	registry_absent(scene->registry, &entry);
-	ask_nothing(scene);
-	assert_int_equal(state_of(scene, &entry), REGISTRY_CLAIMED);
-	assert_int_equal(ask_confirm(scene, &entry, true), ACCOUNT_YES);
-	assert_int_equal(ask_drop(scene, &entry), ACCOUNT_YES);
-	registry_absent(scene->registry, &entry);
-	ask_nothing(scene);
-	assert_int_equal(state_of(scene, &entry), REGISTRY_DROPPED);
-	registry_doubt(scene->registry, &entry);
-	registry_absent(scene->registry, &entry);
-	ask_nothing(scene);
-	assert_int_equal(state_of(scene, &entry), REGISTRY_NONE);
-	registry_scene_reopen(scene);
-	assert_int_equal(state_of(scene, &entry), REGISTRY_NONE);
-}
-
-/* The relay has seen that nothing is there. If the TPM says otherwise, nobody knows. */
-static void test_claim_replaces_what_is_own(void **state)
-{
-	struct registry_scene *scene = *state;
-	struct registry_entry entry = nv_entry(ALICE, 1, 7);
-	struct registry_entry anew = nv_entry(ALICE, 1, 9);
-
-	make(scene, &entry);
-	assert_int_equal(ask_claim(scene, &anew), ACCOUNT_YES);
-	assert_int_equal(ask_claim(scene, &anew), ACCOUNT_TAKEN);
-	assert_false(registry_owns(scene->registry, &entry));
-	assert_int_equal(ask_confirm(scene, &anew, true), ACCOUNT_YES);
-	assert_true(registry_owns(scene->registry, &anew));
-	assert_int_equal(ask_claim(scene, &entry), ACCOUNT_YES);
-	assert_int_equal(ask_confirm(scene, &entry, false), ACCOUNT_YES);
-	assert_int_equal(state_of(scene, &entry), REGISTRY_DOUBTFUL);
-	registry_scene_reopen(scene);
-	assert_int_equal(state_of(scene, &entry), REGISTRY_DOUBTFUL);
-}
-
 static void test_claim_of_what_is_taken(void **state)
 {
 	struct registry_scene *scene = *state;
@@ -531,9 +457,6 @@ int main(void)
 		TEST(test_claim_that_failed_is_gone),
 		TEST(test_owns_asks_for_all_of_it),
 		TEST(test_drop),
-		TEST(test_what_was_dropped_is_kept_from_others),
-		TEST(test_what_is_absent_is_gone),
-		TEST(test_claim_replaces_what_is_own),
 		TEST(test_claim_of_what_is_taken),
 		TEST(test_doubt),
 		TEST(test_opening_doubts_what_is_not_settled),
