@@ -121,8 +121,9 @@ static gboolean broker_on_idle(gpointer data)
 	struct broker *broker = data;
 
 	broker->idle_timer = 0;
-	/* charges and saved TPM sessions are in memory only */
-	if (ledger_is_clear(broker->accounts.ledger))
+	/* charges, saved TPM sessions and handles that are kept for a while are in memory only */
+	if (ledger_is_clear(broker->accounts.ledger) &&
+		(!broker->accounts.registry || registry_is_settled(broker->accounts.registry)))
 		broker->idle(broker->idle_context);
 	else
 		broker_touch(broker);

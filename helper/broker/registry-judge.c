@@ -55,8 +55,9 @@ static enum account_answer judge_claim(const struct registry_table *table,
 
 	if (sealed && found)
 		return ACCOUNT_YES;
-	if (found && (found->uid != request->entry.uid || found->state == REGISTRY_CLAIMED ||
-			     found->state == REGISTRY_DROPPED))
+	if (found &&
+		(found->uid != request->entry.uid || found->state == REGISTRY_CLAIMED ||
+			found->state == REGISTRY_DROPPED || registry_table_is_young(table, found)))
 		return ACCOUNT_TAKEN;
 	if (!sealed && registry_table_is_buried(table, &request->entry))
 		return ACCOUNT_TAKEN;
@@ -99,10 +100,15 @@ static enum account_answer judge_confirm(const struct registry_request *request,
 	return ACCOUNT_YES;
 }
 
-/* What a session is busy with is not gone before it has said what became of it. */
-static enum account_answer judge_absent(
+/*
+ * What a session is busy with is not gone before it has said what became of it; nor is what was
+ * made while the relay looked, or may yet be made by a command of a session that has ended.
+ */
+static enum account_answer judge_absent(const struct registry_table *table,
 	const struct registry_entry *found, struct registry_change *change)
 {
+	if (registry_table_is_young(table, found))
+		return ACCOUNT_YES;
 	if (found->state == REGISTRY_OWN ||
 		(found->state == REGISTRY_DOUBTFUL && found->was == REGISTRY_NONE))
 		*change = change_remove(found);
@@ -155,7 +161,7 @@ enum account_answer registry_judge(const struct registry_table *table,
 	case REQUEST_DOUBT:
 		return judge_doubt(found, ret_change);
 	case REQUEST_ABSENT:
-		return judge_absent(found, ret_change);
+		return judge_absent(table, found, ret_change);
 	default:
 		return ACCOUNT_NO;
 	}
@@ -166,8 +172,9 @@ void registry_change_apply(struct registry_table *table, const struct registry_c
 	if (change->type == CHANGE_SET)
 		registry_table_set(table, &change->entry);
 	else if (change->type == CHANGE_REMOVE) {
-		if (change->entry.state == REGISTRY_DROPPED ||
-			change->entry.was == REGISTRY_DROPPED)
+		/* of a claim that failed, nobody was granted anything */
+		if (change->entry.state != REGISTRY_CLAIMED &&
+			change->entry.was != REGISTRY_CLAIMED)
 			registry_table_bury(table, &change->entry);
 		registry_table_remove(table, &change->entry);
 	} else if (change->type == CHANGE_FORGET)

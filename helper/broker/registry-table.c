@@ -1,6 +1,9 @@
 /*
  * Owns: the entries and, so that no question takes longer the more of them there are, each uid's
  * numbers. The handles of all TPMs are few; their bytes are added up when asked for.
+ *
+ * What depends on commands that may still be on their way goes by the monotonic clock, which stands
+ * while the machine sleeps, as they do.
  */
 #include "broker/registry-table.h"
 
@@ -14,14 +17,22 @@ _Static_assert(ACCOUNT_KIND_SEALED == KINDS - 1, "a number for each kind");
 #define GRAVES   64
 #define GRAVE_US (G_GINT64_CONSTANT(600) * G_TIME_SPAN_SECOND)
 
+/* No command is on its way for longer: a relay waits 330 s for the TPM. */
+#define YOUNG_S 340
+
+struct known {
+	struct registry_entry entry;
+	gint64 since; /* g_get_monotonic_time() of the last change */
+};
+
 struct grave {
 	struct registry_entry entry; /* kind 0: free */
 	gint64 until;                /* g_get_monotonic_time() */
 };
 
 struct registry_table {
-	GHashTable *handles; /* struct registry_entry by device, kind and handle */
-	GHashTable *sealed;  /* struct registry_entry by device, uid and data */
+	GHashTable *handles; /* struct known by its entry's device, kind and handle */
+	GHashTable *sealed;  /* struct known by its entry's device, uid and data */
 	GHashTable *numbers; /* uid -> uint32_t[KINDS]; only those that have something */
 	struct grave graves[GRAVES];
 	unsigned next_grave; /* to be reused next */
@@ -134,12 +145,19 @@ void registry_table_remove(struct registry_table *table, const struct registry_e
 
 void registry_table_set(struct registry_table *table, const struct registry_entry *entry)
 {
-	struct registry_entry *copy = g_new(struct registry_entry, 1);
+	struct known *known = g_new(struct known, 1);
 
-	*copy = *entry;
-	registry_table_remove(table, copy);
-	table_count(table, copy, true);
-	g_hash_table_add(table_of(table, copy->kind), copy);
+	*known = (struct known){.entry = *entry, .since = g_get_monotonic_time()};
+	registry_table_remove(table, &known->entry);
+	table_count(table, &known->entry, true);
+	g_hash_table_add(table_of(table, known->entry.kind), &known->entry);
+}
+
+bool registry_table_is_young(const struct registry_table *table, const struct registry_entry *entry)
+{
+	const struct known *known = g_hash_table_lookup(table_of(table, entry->kind), entry);
+
+	return known && g_get_monotonic_time() - known->since <= YOUNG_S * G_TIME_SPAN_SECOND;
 }
 
 static void forget_in(struct registry_table *table, GHashTable *entries, uint32_t uid)
@@ -153,6 +171,8 @@ static void forget_in(struct registry_table *table, GHashTable *entries, uint32_
 
 		if (entry->uid != uid)
 			continue;
+		if (entry->kind != ACCOUNT_KIND_SEALED)
+			registry_table_bury(table, entry);
 		table_count(table, entry, false);
 		g_hash_table_iter_remove(&iter);
 	}
@@ -166,6 +186,7 @@ void registry_table_forget(struct registry_table *table, uint32_t uid)
 
 void registry_table_unsettle(struct registry_table *table)
 {
+	const int64_t now = g_get_real_time() / G_USEC_PER_SEC;
 	GHashTableIter iter;
 	gpointer key;
 
@@ -173,6 +194,9 @@ void registry_table_unsettle(struct registry_table *table)
 	while (g_hash_table_iter_next(&iter, &key, NULL)) {
 		struct registry_entry *entry = key;
 
+		/* what is not settled, and what comes from the future, is as if of now */
+		if (entry->state == REGISTRY_OWN && entry->changed < now - YOUNG_S)
+			((struct known *)key)->since -= (YOUNG_S + 1) * G_TIME_SPAN_SECOND;
 		if (entry->state != REGISTRY_CLAIMED && entry->state != REGISTRY_DROPPED)
 			continue;
 		if (entry->was != REGISTRY_OWN) /* else it still says what was claimed */
@@ -218,6 +242,25 @@ uint64_t registry_table_nv_size(
 			bytes += entry->nv_size;
 	}
 	return bytes;
+}
+
+bool registry_table_is_settled(const struct registry_table *table)
+{
+	const gint64 now = g_get_monotonic_time();
+	GHashTableIter iter;
+	gpointer key;
+
+	for (unsigned i = 0; i < GRAVES; i++)
+		if (table->graves[i].until > now)
+			return false;
+	g_hash_table_iter_init(&iter, table->handles);
+	while (g_hash_table_iter_next(&iter, &key, NULL)) {
+		const struct registry_entry *entry = key;
+
+		if (entry->state == REGISTRY_DOUBTFUL && registry_table_is_young(table, entry))
+			return false;
+	}
+	return true;
 }
 
 size_t registry_table_size(const struct registry_table *table)

@@ -19,9 +19,22 @@ const struct registry_entry *registry_table_find(
 /* Puts ENTRY in the place of what is recorded of its handle. */
 void registry_table_set(struct registry_table *table, const struct registry_entry *entry);
 void registry_table_remove(struct registry_table *table, const struct registry_entry *entry);
+/* Removes, and buries, what UID has. */
 void registry_table_forget(struct registry_table *table, uint32_t uid);
 
-/* Makes every entry that is not settled DOUBTFUL; `was` says what it was. */
+/*
+ * Whether ENTRY's handle is recorded and commands that were judged before the last change may still
+ * be on their way to the TPM: for 340 s.
+ */
+bool registry_table_is_young(
+	const struct registry_table *table, const struct registry_entry *entry);
+/* Whether nothing is known in memory only: no handle is buried, nothing DOUBTFUL is young. */
+bool registry_table_is_settled(const struct registry_table *table);
+
+/*
+ * The table has been read: makes every entry that is not settled DOUBTFUL; `was` says what it was.
+ * What is OWN is as old as its record says.
+ */
 void registry_table_unsettle(struct registry_table *table);
 /* Makes every NV index and persistent object DOUBTFUL: records about any of them may be missing. */
 void registry_table_doubt(struct registry_table *table);

@@ -318,6 +318,11 @@ const char *registry_problem(const struct registry *registry)
 	return registry->problem ? registry->problem : registry_file_problem(registry->file);
 }
 
+bool registry_is_settled(const struct registry *registry)
+{
+	return registry->requests.length == 0 && registry_table_is_settled(registry->table);
+}
+
 bool registry_owns(const struct registry *registry, const struct registry_entry *entry)
 {
 	const struct registry_entry *found;

@@ -71,10 +71,17 @@ const struct registry_entry *registry_find(const struct registry *registry, cons
 	enum account_kind kind, uint32_t handle);
 
 /*
+ * Whether the registry may be closed: no handle is kept from others or from its own uid for a time
+ * that is in memory only.
+ */
+bool registry_is_settled(const struct registry *registry);
+
+/*
  * Records that the TPM is about to make ENTRY, within the limits of CONFIG. What the same uid has
  * of the same handle, OWN or DOUBTFUL, is replaced: the relay has seen that nothing is there. Where
- * the TPM finds otherwise (CONFIRM of a failure), it is DOUBTFUL. A handle that one uid has dropped
- * is TAKEN for others for ten minutes: a command of the former owner may still be on its way.
+ * the TPM finds otherwise (CONFIRM of a failure), it is DOUBTFUL. But for 340 s after the last
+ * change it is TAKEN: a command about it may still be on its way, and make what was recorded.
+ * A handle that one uid has no longer is TAKEN for others for ten minutes, for the same reason.
  * Sealed data is OWN at once; if it is already, that is YES.
  */
 void registry_claim(struct registry *registry, const struct config *config,
@@ -92,7 +99,10 @@ void registry_confirm(struct registry *registry, const struct registry_entry *en
 /* Nobody will say what became of ENTRY's handle, which its uid was told to go on with (YES). */
 void registry_doubt(struct registry *registry, const struct registry_entry *entry);
 
-/* The TPM has nothing of ENTRY's handle: what its uid had there is gone. */
+/*
+ * The TPM has nothing of ENTRY's handle: what its uid had there is gone. For 340 s after the last
+ * change nothing comes of it: a command that makes it may still be on its way.
+ */
 void registry_absent(struct registry *registry, const struct registry_entry *entry);
 
 /* An administrator's word: ENTRY is its uid's from here on, whosever it was. */

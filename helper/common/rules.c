@@ -99,7 +99,7 @@ static const struct {
 		"set noda, and leave out platform, policydelete and globallock attributes"},
 	{"nv-quota", "the caller, or all callers together, have as much NV storage as they may",
 		"undefine an NV index that is not needed any more"},
-	{"handle-taken", "there is something at this handle already, perhaps another user's",
+	{"handle-taken", "this handle is in use, perhaps by another user, or was a few minutes ago",
 		"choose another handle, or have this one handed over: tpmgate adopt"},
 	{"nv-writes", "the caller's NV writes for this hour are used up: they wear the TPM out",
 		"wait: they refill; keep what changes often in a file that a key protects"},

@@ -46,4 +46,7 @@ enum registry_state state_of(
 
 /* Whether g_get_monotonic_time() says the same each time; otherwise 11 minutes pass. */
 extern bool registry_scene_time_stands;
+/* Lets SECONDS go by, for both clocks. */
+void registry_scene_pass(int64_t seconds);
 gint64 __wrap_g_get_monotonic_time(void);
+gint64 __wrap_g_get_real_time(void);

@@ -23,6 +23,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
+	registry_scene_time_stands = false;
 	registry_scene_free(*state);
 	g_free(*state);
 	return 0;
@@ -126,6 +127,111 @@ static void test_claim_replaces_what_is_own(void **state)
 	assert_true(registry_owns(scene->registry, &anew));
 }
 
+static void see_absent(struct registry_scene *scene, const struct registry_entry *entry)
+{
+	registry_absent(scene->registry, entry);
+	ask_nothing(scene);
+}
+
+/* A session was revoked while its NV_DefineSpace waited for the TPM: it may still be carried out.
+ */
+static void test_doubtful_is_not_gone_while_commands_wait(void **state)
+{
+	struct registry_scene *scene = *state;
+	struct registry_entry entry = nv_entry(ALICE, 1, 7);
+	struct registry_entry smaller = nv_entry(ALICE, 1, 7);
+
+	registry_scene_time_stands = true;
+	smaller.nv_size = 1;
+	assert_int_equal(ask_claim(scene, &entry), ACCOUNT_YES);
+	registry_doubt(scene->registry, &entry);
+	ask_nothing(scene);
+	for (unsigned i = 0; i < 2; i++) {
+		registry_scene_pass(i == 0 ? 0 : 340);
+		see_absent(scene, &entry);
+		assert_int_equal(state_of(scene, &entry), REGISTRY_DOUBTFUL);
+		/* nor does another size take its place */
+		assert_int_equal(ask_claim(scene, &smaller), ACCOUNT_TAKEN);
+		assert_false(registry_is_settled(scene->registry));
+	}
+	/* the next broker does not know when its last one ended, or how the machine slept */
+	registry_scene_reopen(scene);
+	see_absent(scene, &entry); /* its session may still say more */
+	registry_doubt(scene->registry, &entry);
+	ask_nothing(scene);
+	registry_scene_pass(340);
+	see_absent(scene, &entry);
+	assert_int_equal(state_of(scene, &entry), REGISTRY_DOUBTFUL);
+	registry_scene_reopen(scene);
+	see_absent(scene, &entry);
+	assert_int_equal(state_of(scene, &entry), REGISTRY_DOUBTFUL);
+	registry_scene_pass(341);
+	assert_true(registry_is_settled(scene->registry));
+	see_absent(scene, &entry);
+	assert_int_equal(state_of(scene, &entry), REGISTRY_NONE);
+}
+
+/* One session looked and saw nothing; before it said so, another one had made it. */
+static void test_own_is_not_gone_at_once(void **state)
+{
+	struct registry_scene *scene = *state;
+	struct registry_entry entry = nv_entry(ALICE, 1, 7);
+	struct registry_entry smaller = nv_entry(ALICE, 1, 7);
+
+	registry_scene_time_stands = true;
+	smaller.nv_size = 1;
+	make(scene, &entry);
+	for (unsigned i = 0; i < 2; i++) {
+		see_absent(scene, &entry);
+		assert_true(registry_owns(scene->registry, &entry));
+		assert_int_equal(ask_claim(scene, &smaller), ACCOUNT_TAKEN);
+		/* nothing that another broker would not know */
+		assert_true(registry_is_settled(scene->registry));
+		registry_scene_reopen(scene);
+	}
+	registry_scene_pass(341);
+	assert_int_equal(ask_claim(scene, &smaller), ACCOUNT_YES);
+	assert_int_equal(ask_confirm(scene, &smaller, true), ACCOUNT_YES);
+	/* a record from the future, as where the clock was set back, may be of now */
+	registry_scene_pass(-1000);
+	registry_scene_reopen(scene);
+	see_absent(scene, &smaller);
+	assert_true(registry_owns(scene->registry, &smaller));
+	registry_scene_pass(1000 + 341);
+	registry_scene_reopen(scene);
+	see_absent(scene, &smaller);
+	assert_int_equal(state_of(scene, &smaller), REGISTRY_NONE);
+}
+
+/* However it went: commands of who had it may still be on their way. */
+static void test_what_is_gone_is_kept_from_others(void **state)
+{
+	struct registry_scene *scene = *state;
+	struct registry_entry absent = nv_entry(ALICE, 1, 7);
+	struct registry_entry forgotten = persistent_entry(ALICE, 2, 7);
+	struct registry_entry failed = nv_entry(ALICE, 3, 7);
+	struct registry_entry others[] = {nv_entry(BOB, 1, 7), persistent_entry(BOB, 2, 7)};
+	struct registry_entry other = nv_entry(BOB, 3, 7);
+
+	registry_scene_time_stands = true;
+	make(scene, &absent);
+	registry_scene_pass(341);
+	see_absent(scene, &absent);
+	assert_int_equal(state_of(scene, &absent), REGISTRY_NONE);
+	make(scene, &forgotten);
+	assert_int_equal(ask_claim(scene, &failed), ACCOUNT_YES);
+	assert_int_equal(ask_confirm(scene, &failed, false), ACCOUNT_YES);
+	make(scene, &other); /* nobody was granted anything of that */
+	assert_int_equal(ask_forget(scene, ALICE), ACCOUNT_YES);
+	for (size_t i = 0; i < G_N_ELEMENTS(others); i++)
+		assert_int_equal(ask_claim(scene, &others[i]), ACCOUNT_TAKEN);
+	assert_false(registry_is_settled(scene->registry));
+	registry_scene_pass(601);
+	assert_true(registry_is_settled(scene->registry));
+	for (size_t i = 0; i < G_N_ELEMENTS(others); i++)
+		make(scene, &others[i]);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -133,6 +239,9 @@ int main(void)
 		TEST(test_what_was_dropped_is_kept_from_others),
 		TEST(test_what_is_absent_is_gone),
 		TEST(test_claim_replaces_what_is_own),
+		TEST(test_doubtful_is_not_gone_while_commands_wait),
+		TEST(test_own_is_not_gone_at_once),
+		TEST(test_what_is_gone_is_kept_from_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
