@@ -5,19 +5,22 @@ Somebody else's command may take effect in between, or the broker have something
 
 import struct
 
-from commands import (ALG_NULL, CONTEXT_SAVE, PROTECTED_TEMPLATE, READ_PUBLIC, SHA256, evict,
-                      flush, primary, session_entry, with_handle)
+from commands import (ALG_NULL, CONTEXT_SAVE, NV_DEFINE_SPACE, NV_READ_PUBLIC,
+                      PROTECTED_TEMPLATE, READ_PUBLIC, SHA256, evict, flush, nv_define, nv_read,
+                      primary, session_entry, with_handle)
 from harness import TPMGATE_USERS, Broker, Swtpm, TestCase, eventually
 from hostile import DA_BEGIN, DA_END, PROFILE, TURN_BEGIN, TURN_END, Hostile, install
 from relay import YES, Relay
 from scenario import (PT_LOCKOUT_COUNTER, SHIPPED, Machine, Scenario, done, made, open_to_members,
                       properties)
 from tap import Tap
-from wire import (CC_FLUSH_CONTEXT, CC_GET_RANDOM, CC_START_AUTH_SESSION, EMPTY_PASSWORD, NULL,
-                  Caller, allow_failures, command, get_random, response_code, start_session, tpm2b)
+from wire import (CC_FLUSH_CONTEXT, CC_GET_RANDOM, CC_START_AUTH_SESSION, EMPTY_PASSWORD, NULL, OK,
+                  REVOKE, Caller, allow_failures, command, get_random, response_code,
+                  start_session, tpm2b)
 
-KEY = 0x81000100
+KEY, INDEX = 0x81000100, 0x01800001
 RSA_ENCRYPT, RSA_DECRYPT, OAEP, RSAES = 0x174, 0x159, 0x17, 0x15
+CLAIMED, DOUBTFUL = 1, 4  # of a record
 CHARGE_MAX = 3  # failures of one user, where the TPM bears 32
 TAKEN = 0x000B014C
 SECRET = b"meant for one of them"
@@ -111,6 +114,45 @@ class WaitingForTurns(TestCase):
                 response = waiting.receive()
                 self.assertNotIn(SECRET, response)
                 self.assertNotEqual(response_code(response), 0)
+
+
+class WaitingToBeMade(TestCase):
+    """Row 11: a session is revoked while its NV_DefineSpace waits for the TPM, and before that is
+    carried out, another session of the same user looks at the index, and sees nothing."""
+
+    def test_row_11_absent_for_now(self):
+        swtpm = self.start(Swtpm)
+        tap = self.start(Tap, swtpm)
+        self.start(Broker, "rm:unix:" + tap.socket, arguments=["--no-polkit"],
+                   profiles=open_to_members(*SHIPPED))
+        carol = self.start(Caller, "carol", [TPMGATE_USERS])
+        # They have their turns in this order.
+        busy, looking, defining = (self.start(lambda: carol.open("keys+persist"))
+                                   for _ in range(3))
+        looking.random()
+        defining.random()
+        tap.hold(NV_READ_PUBLIC)
+        defining.send(nv_define(INDEX, 512))
+        tap.wait_held()
+        busy.send(get_random(8))
+        tap.hold(CC_GET_RANDOM)
+        tap.release()
+        tap.wait_held()
+        eventually(lambda: self.states(carol) == {INDEX: CLAIMED}, "the claim is recorded")
+        self.assertEqual(carol.ask(REVOKE, session=defining.session).status, OK)
+        eventually(lambda: self.states(carol) == {INDEX: DOUBTFUL}, "nobody tells what became of it")
+        start = len(tap.codes())
+        looking.send(nv_read(INDEX, 1))
+        tap.hold(None)
+        tap.release()
+        looking.receive()
+        eventually(lambda: NV_DEFINE_SPACE in tap.codes(start), "the index is made")
+        self.assertEqual(response_code(tap.execute(with_handle(NV_READ_PUBLIC, INDEX))), 0)
+        self.assertEqual(self.states(carol), {INDEX: DOUBTFUL})
+
+    @staticmethod
+    def states(caller):
+        return {handle: state for _, _, handle, _, state, _ in caller.records()[0]}
 
 
 class WhileTheTpmWorks(Scenario):
