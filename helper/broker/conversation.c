@@ -77,6 +77,12 @@ static void conversation_on_granted(
 {
 	struct conversation *conversation = context;
 
+	if (what == ACCOUNT_HELD_TURN && conversation->question.argument == 1 &&
+		!ledger_begin_guess(conversation->party)) {
+		ledger_end_turn(conversation->party, false);
+		conversation_answer(conversation, ACCOUNT_LIMIT, 0, 0);
+		return;
+	}
 	if (what == ACCOUNT_HELD_DA)
 		conversation->token_timer =
 			g_timeout_add(CONVERSATION_TOKEN_MS, conversation_on_hoarded, conversation);
@@ -336,7 +342,7 @@ static void conversation_give_back(
 	if (token)
 		g_clear_handle_id(&conversation->token_timer, g_source_remove);
 	if (token ? ledger_end_da(conversation->party, message->argument == 1, &lockout)
-		  : ledger_end_turn(conversation->party))
+		  : ledger_end_turn(conversation->party, message->argument == 1))
 		return;
 	conversation_end(conversation, "it gave back what it did not have");
 }

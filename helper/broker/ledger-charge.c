@@ -10,7 +10,7 @@
 
 #define MS_PER_HOUR 3600000
 
-#define HIERARCHY_FAILURES_MAX 5 /* as many as one session may have */
+#define HIERARCHY_FAILURES_MAX 5 /* of a uid on a TPM */
 
 /*
  * One NV write of a bucket that refills by N an hour: N of these units flow off per millisecond,
@@ -107,6 +107,15 @@ void ledger_failed_hierarchy(struct ledger_party *party)
 	if (ledger_hierarchy_fall(user, now) < HIERARCHY_FAILURES_MAX)
 		user->hierarchy_failures++;
 	user->hierarchy_failed_at = now;
+}
+
+bool ledger_begin_guess(struct ledger_party *party)
+{
+	if (!(party->held & ACCOUNT_HELD_TURN) ||
+		ledger_hierarchy_fall(party->user, ledger_now()) >= HIERARCHY_FAILURES_MAX)
+		return false;
+	party->guesses = true;
+	return true;
 }
 
 /* ---- NV writes ---- */

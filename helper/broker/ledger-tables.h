@@ -92,6 +92,7 @@ struct ledger_party {
 	unsigned held;        /* enum account_held, as bits */
 	unsigned waits;       /* likewise */
 	uint64_t token_since; /* ledger->serial as it began to wait for the token */
+	bool guesses;         /* at a hierarchy's authorization, while it has the turn */
 
 	enum ledger_reserved reserved;
 	uint32_t reserved_handle; /* the saved TPM session that it is about to load, or 0 */

@@ -9,7 +9,8 @@
  *   asked for      ledger_begin()      waits
  *   granted        from the main loop  waits -> held, nobody else holds it, all are settled
  *   comes back     ledger_end_*()      held -> nothing
- *   lost           ledger_leave()      either -> nothing; a token that was held is charged
+ *   lost           ledger_leave()      either -> nothing; a token that was held is charged, and a
+ *                                      turn that was for a guess at a hierarchy counts as one
  */
 #include "broker/ledger-tables.h"
 
@@ -297,6 +298,7 @@ static bool give_back(struct ledger_party *party, enum account_held what)
 		user->token_ended = ++user->tpm->ledger->serial;
 	} else {
 		user->turns_held--;
+		party->guesses = false;
 	}
 	ledger_schedule(user->tpm->ledger);
 	return true;
@@ -323,6 +325,8 @@ void ledger_leave(struct ledger_party *party)
 	stop_waiting(party, ACCOUNT_HELD_ALL);
 	if (give_back(party, ACCOUNT_HELD_DA))
 		ledger_charge_failure(user, ledger_now());
+	if (party->guesses)
+		ledger_failed_hierarchy(party);
 	give_back(party, ACCOUNT_HELD_TURN);
 	ledger_leave_sessions(party);
 	tpm->unsettled -= party->unsettled;
@@ -341,6 +345,7 @@ bool ledger_settle(struct ledger_party *party, uint32_t held)
 		return false;
 	party->unsettled = false;
 	party->held = held & ACCOUNT_HELD_ALL;
+	party->guesses = (held & ACCOUNT_HELD_TURN) != 0; /* nobody knows what it is for */
 	user->tpm->unsettled--;
 	user->tpm->tokens_held += (held & ACCOUNT_HELD_DA) != 0;
 	user->turns_held += (held & ACCOUNT_HELD_TURN) != 0;
@@ -376,9 +381,13 @@ bool ledger_withdraw(struct ledger_party *party, enum account_held what)
 	return waited;
 }
 
-bool ledger_end_turn(struct ledger_party *party)
+bool ledger_end_turn(struct ledger_party *party, bool failed)
 {
-	return give_back(party, ACCOUNT_HELD_TURN) || party->unsettled;
+	if (!give_back(party, ACCOUNT_HELD_TURN) && !party->unsettled)
+		return false;
+	if (failed)
+		ledger_failed_hierarchy(party);
+	return true;
 }
 
 bool ledger_end_da(struct ledger_party *party, bool failed, const struct ledger_lockout *lockout)

@@ -49,7 +49,10 @@ struct ledger_calls {
  */
 struct ledger_party *ledger_join(struct ledger *ledger, const char *device, uint32_t uid,
 	bool unsettled, const struct ledger_calls *calls, void *context);
-/* The session is over. A token that it held is charged as one failure. NULL is nobody. */
+/*
+ * The session is over. A token that it held is charged as one failure, and a guess that it had
+ * begun counts as wrong. NULL is nobody.
+ */
 void ledger_leave(struct ledger_party *party);
 /*
  * What an unsettled party holds (enum account_held, as bits). What of that it waits for as well, it
@@ -64,8 +67,11 @@ bool ledger_settle(struct ledger_party *party, uint32_t held);
 bool ledger_begin(struct ledger_party *party, enum account_held what);
 /* The party does not wait any more. False where it did not: it may have what it waited for. */
 bool ledger_withdraw(struct ledger_party *party, enum account_held what);
-/* The turn is over. False where it had none and is not unsettled. */
-bool ledger_end_turn(struct ledger_party *party);
+/*
+ * The turn is over. FAILED: the authorization of a hierarchy was wrong, or nobody knows. False
+ * where it had none and is not unsettled.
+ */
+bool ledger_end_turn(struct ledger_party *party, bool failed);
 
 /* What a relay read of a TPM (TPM_PT_LOCKOUT_COUNTER, _MAX_AUTH_FAIL, _LOCKOUT_INTERVAL). */
 struct ledger_lockout {
@@ -117,9 +123,13 @@ bool ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap);
 /* An authorization failed and was counted by the TPM, though the party had no token. */
 void ledger_failed(struct ledger_party *party);
 /*
- * The authorization of a hierarchy failed, which the TPM does not count; and how many did lately,
- * of a uid on a TPM: each falls off after ten minutes.
+ * Guesses at hierarchies, which the TPM does not count: five of a uid on a TPM, whatever its
+ * sessions; each falls off after ten minutes without another. The party, which has the turn, is
+ * about to try one: false where there is none left. One uid's turn is one party's, so that no more
+ * are tried than are left.
  */
+bool ledger_begin_guess(struct ledger_party *party);
+/* An authorization of a hierarchy failed, without a turn for it. */
 void ledger_failed_hierarchy(struct ledger_party *party);
 uint32_t ledger_hierarchy_failures(struct ledger *ledger, const char *device, uint32_t uid);
 

@@ -408,8 +408,6 @@ static int session_spawn(const struct session_list *list, const struct session_o
 	policy.session = facts->session;
 	policy.uid = facts->uid;
 	policy.pid = facts->pid;
-	policy.hierarchy_failures =
-		ledger_hierarchy_failures(list->accounts->ledger, facts->device, facts->uid);
 
 	CLEANUP_FD int image = policy_image_to_memfd(&policy);
 	CLEANUP_FD int log = log_journal_socket();

@@ -18,7 +18,8 @@
  *                  Waits for the TPM's one token. YES: values[0] = the uid's charge, in failures;
  *                  values[1] = seconds since the last of them. DA_END withdraws the question
  *   TURN_BEGIN     may it have a command executed that takes long? Waits for the uid's turn.
- *                  TURN_END withdraws the question
+ *                  `argument` 1 = that tries an authorization value of a hierarchy. LIMIT: the
+ *                  uid has guessed wrong too often. TURN_END withdraws the question
  *   SESSION_BEGIN  may it have one more TPM session? `handle` = the saved session that is about to
  *                  be loaded, or 0 for a new one
  *   CLAIM          the NV index or persistent handle `handle` is about to be made, as `data` says;
@@ -38,7 +39,8 @@
  *   DA_END         the token comes back; `argument` 1 = an authorization failed and was counted,
  *                  0 = not; values = the TPM's failure counter, its maximum and the recovery
  *                  interval in seconds, as read before the command; all 0: not read
- *   TURN_END       the turn is over
+ *   TURN_END       the turn is over; `argument` 1 = the authorization of a hierarchy was wrong, or
+ *                  nobody knows, 0 = not
  *   SESSION_END    what became of SESSION_BEGIN: `handle` is loaded here, or 0: nothing came of it
  *   SAVED          the TPM session `handle` was saved by ContextSave: whoever holds the blob has it
  *   GONE           the TPM session `handle` is no more

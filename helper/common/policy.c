@@ -74,6 +74,8 @@ int policy_image_check(const struct policy_image *image)
 		return -EBADMSG;
 	if (image->backend == POLICY_BACKEND_INVALID || image->backend > POLICY_BACKEND_MANAGER)
 		return -EBADMSG;
+	if (image->reserved != 0)
+		return -EBADMSG;
 	if (image->object_slots > POLICY_SLOTS_MAX || image->session_slots > POLICY_SLOTS_MAX)
 		return -EBADMSG;
 	if (image->policy_count == 0 || image->policy_count > POLICY_MAX)

@@ -89,9 +89,9 @@ struct policy_image {
 	uint32_t idle_seconds; /* the TPM is released after so long without a command; 0: never */
 	uint32_t lifetime_seconds; /* the TPM is released after so long; 0: never */
 	uint32_t policy_count;
-	uint32_t object_slots;       /* transient objects that fit, at most POLICY_SLOTS_MAX */
-	uint32_t session_slots;      /* TPM sessions that fit, at most POLICY_SLOTS_MAX */
-	uint32_t hierarchy_failures; /* wrong authorizations of hierarchies that count already */
+	uint32_t object_slots;  /* transient objects that fit, at most POLICY_SLOTS_MAX */
+	uint32_t session_slots; /* TPM sessions that fit, at most POLICY_SLOTS_MAX */
+	uint32_t reserved;      /* 0 */
 	struct policy policies[POLICY_MAX];
 };
 

@@ -57,8 +57,9 @@ static const struct {
 	{"hierarchy", "a hierarchy that the profile does not grant for this",
 		"use the owner hierarchy with keys, or endorsement with attest; the platform's "
 		"never"},
-	{"hierarchy-guesses", "too many wrong authorizations of hierarchies in one session",
-		"find out the right authorization first, then open a new session"},
+	{"hierarchy-guesses", "too many wrong authorizations of hierarchies by one user",
+		"find out the right authorization first; each ten minutes without a guess give one "
+		"back"},
 	{"entity", "PolicySecret may not prove this hierarchy's authorization",
 		"use a profile that has it: attest for endorsement, persist for owner"},
 	{"pcr", "a PCR that the profile does not let anybody change",

@@ -273,13 +273,6 @@ static void learn_missing(struct account *account, const struct tpm_command *com
 			account_forget(account, command->authorizations[i].handle);
 }
 
-static void learn_failure(struct account *account, const struct tpm_command *command, uint32_t code)
-{
-	learn_missing(account, command, code);
-	if (tpm_command_authorizes_hierarchy(command) && account_is_wrong_authorization(code))
-		account->failed_hierarchies++;
-}
-
 int account_learn(struct account *account, const struct tpm_command *command, uint32_t policies,
 	const struct tpm_response *response)
 {
@@ -293,7 +286,7 @@ int account_learn(struct account *account, const struct tpm_command *command, ui
 		return 0;
 	}
 	if (response->code != TPM_RC_SUCCESS) {
-		learn_failure(account, command, response->code);
+		learn_missing(account, command, response->code);
 		return 0;
 	}
 	learn_losses(account, command);

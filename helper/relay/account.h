@@ -57,7 +57,6 @@ struct account {
 	struct account_entity entities[ACCOUNT_ENTITIES];
 	unsigned next_entity; /* the slot to be reused next */
 	uint32_t spent;       /* policies with POLICY_ONCE that have had their turn, as bits */
-	unsigned failed_hierarchies; /* wrong authorizations of hierarchies */
 };
 
 /* An account that owns nothing, of a session with so many slots (at most POLICY_SLOTS_MAX). */

@@ -180,6 +180,35 @@ static struct dues_refusal pay_drop(struct channel *channel, const struct tpm_co
 	return ask(channel, &question, "registry", TPM_RC_DISABLED, NULL);
 }
 
+/* The turn; and whether the uid has guesses at hierarchies left, if COMMAND is one. */
+static struct dues_refusal pay_turn(struct channel *channel, const struct tpm_command *command)
+{
+	struct account_message question =
+		account_message_new(ACCOUNT_TURN_BEGIN, tpm_command_guesses_hierarchy(command));
+	struct account_message answer = {0};
+	struct dues_refusal refused = ask(channel, &question, "turn", TPM_RC_DISABLED, &answer);
+
+	if (!refused.rule)
+		channel->link.held |= ACCOUNT_HELD_TURN;
+	if (answer.argument == ACCOUNT_LIMIT && question.argument == 1)
+		return refusal("hierarchy-guesses", TPM_RC_LOCKOUT);
+	return refused;
+}
+
+/* What is not known to be right is taken for a wrong guess. */
+static void end_turn(struct channel *channel, const struct tpm_command *command,
+	enum dues_outcome outcome, uint32_t code)
+{
+	struct account_message message = account_message_new(ACCOUNT_TURN_END, 0);
+
+	if (tpm_command_guesses_hierarchy(command))
+		message.argument =
+			outcome == DUES_UNKNOWN ||
+			(outcome == DUES_ANSWERED && account_is_wrong_authorization(code));
+	channel->link.held &= ~(uint32_t)ACCOUNT_HELD_TURN;
+	channel_tell(channel, &message);
+}
+
 static int pay(struct channel *channel, struct account *account, const struct tpm_command *command,
 	enum filter_due due, struct dues *dues, struct dues_refusal *ret_refusal)
 {
@@ -193,9 +222,7 @@ static int pay(struct channel *channel, struct account *account, const struct tp
 			TPM_RC_SESSION_MEMORY);
 		return 0;
 	case FILTER_DUE_TURN:
-		*ret_refusal = ask_simply(channel, ACCOUNT_TURN_BEGIN, 0, "turn", TPM_RC_DISABLED);
-		if (!ret_refusal->rule)
-			channel->link.held |= ACCOUNT_HELD_TURN;
+		*ret_refusal = pay_turn(channel, command);
 		return 0;
 	case FILTER_DUE_DA:
 		return pay_token(channel, dues, ret_refusal);
@@ -258,19 +285,14 @@ static void settle_claim(struct channel *channel, const struct tpm_command *comm
 void dues_settle(struct channel *channel, const struct tpm_command *command, struct dues *dues,
 	enum dues_outcome outcome, uint32_t code)
 {
-	struct account_message message;
-
 	if (dues->paid & FILTER_DUE_DA)
 		end_token(channel, &dues->lockout,
 			outcome == DUES_UNKNOWN ||
 				(outcome == DUES_ANSWERED && account_is_counted_failure(code)));
 	if (dues->paid & (FILTER_DUE_CLAIM | FILTER_DUE_DROP))
 		settle_claim(channel, command, outcome, code);
-	if (dues->paid & FILTER_DUE_TURN) {
-		message = account_message_new(ACCOUNT_TURN_END, 0);
-		channel->link.held &= ~(uint32_t)ACCOUNT_HELD_TURN;
-		channel_tell(channel, &message);
-	}
+	if (dues->paid & FILTER_DUE_TURN)
+		end_turn(channel, command, outcome, code);
 	/* a session that was made is told when it is learnt */
 	if (dues->paid & FILTER_DUE_SESSION && (outcome != DUES_ANSWERED || code != TPM_RC_SUCCESS))
 		channel_tell_session(channel, ACCOUNT_SESSION_END, 0);

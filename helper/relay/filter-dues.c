@@ -1,7 +1,9 @@
 /*
  *   due          owed by
  *   session      whatever makes one more TPM session
- *   turn         what makes keys, a full self-test, and RSA private key operations
+ *   turn         what makes keys, a full self-test, and RSA private key operations; and what tries
+ *                an authorization value of a hierarchy, which a TPM lets anybody do without end,
+ *                and tells nobody: one after the other, the broker counts the wrong ones
  *   da           any authorization of an object or NV index that is not known to be noDA, and any
  *                command with a session that is bound to such a thing or was saved: each wrong one
  *                raises the counter that locks everybody out. The storage root key is no
@@ -178,7 +180,7 @@ struct filter_verdict filter_dues(const struct account *account, const struct tp
 {
 	if (tpm_command_returns_handle(command->info) && tpm_command_makes_session(command))
 		verdict.dues |= FILTER_DUE_SESSION;
-	if (takes_long(account, command))
+	if (takes_long(account, command) || tpm_command_guesses_hierarchy(command))
 		verdict.dues |= FILTER_DUE_TURN;
 	if (makes_sealed_data(command))
 		verdict.dues |= FILTER_DUE_RECORD;

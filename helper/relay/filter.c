@@ -10,8 +10,6 @@
 
 #include "relay/filter-rules.h"
 
-#define FILTER_GUESSES_MAX 5 /* wrong authorizations of hierarchies in one session */
-
 /* What the session owns, whatever its policies say: codes are those that a TPM gives. */
 static struct filter_verdict check_ownership(
 	const struct account *account, const struct tpm_command *command)
@@ -39,19 +37,6 @@ static struct filter_verdict check_ownership(
 			return refuse(
 				"not-own", TPM_RC_LAYER | tpm_rc_at(TPM_RC_HANDLE | TPM_RC_P, 0));
 	}
-	return allow();
-}
-
-/*
- * A TPM lets anybody guess at the owner's and the endorsement authorization without end, and tells
- * nobody.
- */
-static struct filter_verdict check_guesses(
-	const struct account *account, const struct tpm_command *command)
-{
-	if (tpm_command_authorizes_hierarchy(command) &&
-		account->failed_hierarchies >= FILTER_GUESSES_MAX)
-		return refuse("hierarchy-guesses", TPM_RC_LAYER | TPM_RC_LOCKOUT);
 	return allow();
 }
 
@@ -132,8 +117,6 @@ struct filter_verdict filter_check(const struct policy_image *image, const struc
 			verdict = allow();
 	if (verdict.kind == FILTER_ALLOW)
 		verdict = check_ownership(account, command);
-	if (verdict.kind == FILTER_ALLOW)
-		verdict = check_guesses(account, command);
 	if (verdict.kind == FILTER_ALLOW)
 		verdict = check_policies(image, account, command);
 	if (verdict.kind == FILTER_ALLOW) {

@@ -29,7 +29,7 @@ enum filter_fact {
 /* What an allowed command owes to the accounts, as bits. They are paid in this order. */
 enum filter_due {
 	FILTER_DUE_SESSION = 1, /* it makes one more TPM session */
-	FILTER_DUE_TURN = 2,    /* it takes long */
+	FILTER_DUE_TURN = 2,    /* it takes long, or tries an authorization of a hierarchy */
 	FILTER_DUE_DA = 4,      /* it can raise the failure counter: the TPM's token */
 	FILTER_DUE_CHARGE = 8,  /* it wears NV memory out */
 	FILTER_DUE_CLAIM = 16,  /* it makes an NV index or persistent handle that will be own */

@@ -19,7 +19,6 @@ void pump_init(struct pump *pump, const struct policy_image *image)
 	pump->image = image;
 	pump->channel = channel_new(image);
 	pump->account = account_new(image->object_slots, image->session_slots);
-	pump->account.failed_hierarchies = image->hierarchy_failures;
 }
 
 /* The answer by which a command is refused, told to the log and to the broker. */
@@ -270,7 +269,7 @@ static void tell_failure(
 	struct account_message message = account_message_new(ACCOUNT_FAILED, 0);
 
 	if (tpm_command_authorizes_hierarchy(command)) {
-		if (account_is_wrong_authorization(code))
+		if (account_is_wrong_authorization(code) && !tpm_command_guesses_hierarchy(command))
 			message.argument = ACCOUNT_FAILURE_HIERARCHY;
 	} else if (account_is_counted_failure(code) && !(paid & FILTER_DUE_DA)) {
 		message.argument = ACCOUNT_FAILURE_COUNTED;

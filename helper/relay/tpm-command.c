@@ -107,6 +107,7 @@ static uint32_t parse_authorization(struct cursor *area, struct tpm_command *com
 		return tpm_rc_at(TPM_RC_RESERVED_BITS | TPM_RC_S, i);
 	if (cursor_tpm2b(area, &hmac) < 0)
 		return tpm_rc_at(TPM_RC_INSUFFICIENT | TPM_RC_S, i);
+	entry->value = hmac.left > 0;
 	/* A password authorizes a handle; beyond those there is nothing that it could stand for. */
 	if (kind == TPM_KIND_PASSWORD && i >= tpm_command_authorization_count(command->info))
 		return tpm_rc_at(TPM_RC_HANDLE | TPM_RC_S, i);
@@ -249,12 +250,25 @@ bool tpm_command_makes_session(const struct tpm_command *command)
 	return command->info->code == TPM_CC_START_AUTH_SESSION;
 }
 
+static bool authorizes_hierarchy(const struct tpm_command *command, unsigned i)
+{
+	return command->info->handles[i].role != TPM_ROLE_NONE &&
+	       command->handles[i] >> 24 == TPM_HT_PERMANENT && command->handles[i] != TPM_RH_NULL;
+}
+
 bool tpm_command_authorizes_hierarchy(const struct tpm_command *command)
 {
 	for (unsigned i = 0; i < command->handle_count; i++)
-		if (command->info->handles[i].role != TPM_ROLE_NONE &&
-			command->handles[i] >> 24 == TPM_HT_PERMANENT &&
-			command->handles[i] != TPM_RH_NULL)
+		if (authorizes_hierarchy(command, i))
+			return true;
+	return false;
+}
+
+bool tpm_command_guesses_hierarchy(const struct tpm_command *command)
+{
+	/* handles that are authorized come first, in the order of their authorizations */
+	for (unsigned i = 0; i < command->handle_count; i++)
+		if (authorizes_hierarchy(command, i) && command->authorizations[i].value)
 			return true;
 	return false;
 }

@@ -11,6 +11,7 @@
 struct tpm_authorization {
 	uint32_t handle;    /* session handle or TPM_RS_PW */
 	uint8_t attributes; /* TPMA_SESSION */
+	bool value;         /* a password or HMAC that is not empty */
 };
 
 /* An integer, or the bytes of a TPM2B, a list (with its count) or of the rest. */
@@ -50,6 +51,12 @@ bool tpm_command_makes_session(const struct tpm_command *command);
 
 /* Whether a handle is a hierarchy, lockout included, that the command authorizes. */
 bool tpm_command_authorizes_hierarchy(const struct tpm_command *command);
+
+/*
+ * Whether it does so with an authorization value that is not empty: a password, or an HMAC, of
+ * which only the TPM knows what value is in it.
+ */
+bool tpm_command_guesses_hierarchy(const struct tpm_command *command);
 
 /* The kind of HANDLE; TPM_KIND_NONE for what the specification does not know. */
 enum tpm_kind tpm_handle_kind(uint32_t handle);

@@ -66,8 +66,8 @@ def clear(handle=LOCKOUT):
     return command(CLEAR, [handle], EMPTY_PASSWORD)
 
 
-def change_auth(hierarchy, value):
-    return command(HIERARCHY_CHANGE_AUTH, [hierarchy], EMPTY_PASSWORD, tpm2b(value))
+def change_auth(hierarchy, value, old=b""):
+    return command(HIERARCHY_CHANGE_AUTH, [hierarchy], password(old), tpm2b(value))
 
 
 def set_policy(hierarchy, digest):

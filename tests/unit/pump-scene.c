@@ -194,6 +194,14 @@ struct step stale(void)
 	return message_step(PLAY_STALE, ACCOUNT_ANSWER, ACCOUNT_YES, 0);
 }
 
+struct step asked_guess(enum account_answer answer)
+{
+	struct step step = asked(ACCOUNT_TURN_BEGIN, 0, answer);
+
+	step.confirmed = true;
+	return step;
+}
+
 struct step told(enum account_type type, uint32_t argument, uint32_t handle)
 {
 	return message_step(PLAY_TOLD, type, argument, handle);
@@ -250,6 +258,7 @@ static bool says_the_same(const struct step *step, const struct account_message 
 
 	switch (step->type) {
 	case ACCOUNT_CONFIRM:
+	case ACCOUNT_TURN_BEGIN:
 		return found->argument == step->confirmed;
 	case ACCOUNT_CLAIM:
 		return found->values[0] == wanted->values[0];

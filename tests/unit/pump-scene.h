@@ -53,7 +53,7 @@ struct step {
 	uint32_t type; /* command code; or type of a message of the account protocol */
 	struct bytes answer;
 	struct account_message message; /* to be sent; or what was to come, as far as it says */
-	bool confirmed;                 /* CONFIRM: what must be told */
+	bool confirmed;                 /* CONFIRM: what must be told; TURN_BEGIN: it is a guess */
 };
 
 struct step tpm(uint32_t code, struct bytes answer);
@@ -64,6 +64,8 @@ struct step asked_about(enum account_type type, enum account_kind kind, uint32_t
 	struct bytes data, enum account_answer answer);
 /* DA_BEGIN of a uid that is charged with so many failures. */
 struct step asked_charged(uint32_t charge);
+/* TURN_BEGIN for a guess at a hierarchy. */
+struct step asked_guess(enum account_answer answer);
 struct step asked_claim(enum account_kind kind, uint32_t handle, uint32_t nv_size,
 	struct bytes data, enum account_answer answer);
 struct step asked_confirm(enum account_kind kind, uint32_t handle, bool success);

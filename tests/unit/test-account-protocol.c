@@ -86,7 +86,7 @@ static void test_decode_other_sizes_are_refused(void **state)
 
 static void test_decode_unused_fields_are_zero(void **state)
 {
-	struct account_message message = account_message_new(ACCOUNT_TURN_END, 0);
+	struct account_message message = account_message_new(ACCOUNT_REVOKED, 0);
 
 	(void)state;
 	assert_int_equal(decode(&message, ACCOUNT_FROM_RELAY), 0);
@@ -144,6 +144,11 @@ static void test_decode_arguments_are_bounded(void **state)
 	message.argument++;
 	assert_int_equal(decode(&message, ACCOUNT_FROM_RELAY), -EBADMSG);
 	message = account_message_new(ACCOUNT_DA_END, 2);
+	assert_int_equal(decode(&message, ACCOUNT_FROM_RELAY), -EBADMSG);
+	message = account_message_new(ACCOUNT_TURN_END, 2);
+	assert_int_equal(decode(&message, ACCOUNT_FROM_RELAY), -EBADMSG);
+	message = question(ACCOUNT_TURN_BEGIN);
+	message.argument = 2;
 	assert_int_equal(decode(&message, ACCOUNT_FROM_RELAY), -EBADMSG);
 }
 

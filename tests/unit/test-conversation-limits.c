@@ -96,6 +96,44 @@ static void test_conversation_failures_without_token(void **state)
 	assert_int_equal(ledger_hierarchy_failures(scene.accounts.ledger, "tpm0", BOB), 0);
 }
 
+static void ask_guess(struct relay *relay)
+{
+	struct account_message message = relay_question(relay, ACCOUNT_TURN_BEGIN);
+
+	message.argument = 1;
+	relay_say(relay, &message);
+}
+
+/* However many sessions guess at a hierarchy at one time: five wrong ones are all. */
+static void test_conversation_guesses_of_all_sessions(void **state)
+{
+	struct relay relays[8];
+	unsigned tried = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 8; i++) {
+		relay_begin(&relays[i], ALICE, false);
+		ask_guess(&relays[i]);
+	}
+	for (unsigned i = 0; i < 8; i++) {
+		struct account_message answer = relay_answer(&relays[i]);
+
+		if (answer.argument == ACCOUNT_YES) {
+			tried++;
+			for (unsigned j = i + 1; j < 8; j++)
+				relay_expect_nothing(&relays[j]);
+			relay_tell(&relays[i], ACCOUNT_TURN_END, 1, 0);
+		} else {
+			assert_int_equal(answer.argument, ACCOUNT_LIMIT);
+		}
+	}
+	assert_int_equal(tried, 5);
+	relay_ask(&relays[0], ACCOUNT_TURN_BEGIN, 0); /* a turn is still to be had */
+	relay_expect(&relays[0], ACCOUNT_YES);
+	for (unsigned i = 0; i < 8; i++)
+		relay_end(&relays[i]);
+}
+
 static void test_conversation_what_is_absent_is_gone(void **state)
 {
 	struct relay alice;
@@ -171,6 +209,7 @@ int main(void)
 		CONVERSATION_TEST(test_conversation_token_is_kept_for_too_long),
 		CONVERSATION_TEST(test_conversation_adopted_keeps_the_token_for_too_long),
 		CONVERSATION_TEST(test_conversation_failures_without_token),
+		CONVERSATION_TEST(test_conversation_guesses_of_all_sessions),
 		CONVERSATION_TEST(test_conversation_what_is_absent_is_gone),
 		CONVERSATION_TEST(test_conversation_drops_are_charged),
 		CONVERSATION_TEST(test_conversation_let_go_doubts_nothing),

@@ -371,9 +371,34 @@ static void test_hierarchies_are_authorized_by_any_handle(void **state)
 
 	(void)state;
 	assert_true(tpm_command_authorizes_hierarchy(&certify));
+	assert_false(tpm_command_guesses_hierarchy(&certify));
+	certify.authorizations[0].value = true; /* of the key */
+	assert_false(tpm_command_guesses_hierarchy(&certify));
+	certify.authorizations[1].value = true;
+	assert_true(tpm_command_guesses_hierarchy(&certify));
 	certify.handles[1] = SOMEBODYS_NV;
 	assert_false(tpm_command_authorizes_hierarchy(&certify));
+	assert_false(tpm_command_guesses_hierarchy(&certify));
 	assert_false(tpm_command_authorizes_hierarchy(&random));
+	random.authorizations[0].value = true; /* of an audit session */
+	assert_false(tpm_command_guesses_hierarchy(&random));
+}
+
+/* One after the other, counted by the broker. An empty value is no guess: the TPM says who has one.
+ */
+static void test_guesses_at_hierarchies_owe_the_turn(void **state)
+{
+	struct tpm_command read = make("NV_Read", TPM_RH_OWNER, SOMEBODYS_NV, 0);
+	struct policy_image image = like_admin();
+	struct account account = owning();
+
+	(void)state;
+	assert_int_equal(filter_check(&image, &account, &read).kind, FILTER_ALLOW);
+	assert_int_equal(filter_check(&image, &account, &read).dues, 0);
+	read.authorizations[0].value = true;
+	assert_int_equal(filter_check(&image, &account, &read).dues, FILTER_DUE_TURN);
+	read.handles[0] = SOMEBODYS_NV;
+	assert_int_equal(filter_check(&image, &account, &read).dues, 0);
 }
 
 /* What a session is bound to must be known, since each use of the session depends on it. */
@@ -459,6 +484,7 @@ int main(void)
 		cmocka_unit_test(test_due_charge_of_pin_indices),
 		cmocka_unit_test(test_public_areas_of_what_may_be_evicted),
 		cmocka_unit_test(test_hierarchies_are_authorized_by_any_handle),
+		cmocka_unit_test(test_guesses_at_hierarchies_owe_the_turn),
 		cmocka_unit_test(test_due_record_of_sealed_data),
 		cmocka_unit_test(test_due_charge),
 		cmocka_unit_test(test_due_is_the_lesser_of_two_policies),

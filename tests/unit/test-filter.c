@@ -365,24 +365,6 @@ static void test_filter_objects_stay_with_their_policy(void **state)
 	assert_int_equal(filter_check(&image, &account, &sign).policies, 1);
 }
 
-static void test_filter_hierarchy_guesses_end(void **state)
-{
-	struct policy_image image = like_keys();
-	struct account account = owning();
-	struct tpm_command primary = make("CreatePrimary", TPM_RH_OWNER, 0, 0);
-	struct tpm_command null = make("CreatePrimary", TPM_RH_NULL, 0, 0);
-	struct tpm_response wrong = {.code = 0x9a2}; /* BAD_AUTH, session 1 */
-
-	(void)state;
-	account.objects[2].handle = 0;
-	for (int i = 0; i < 5; i++) {
-		assert_int_equal(filter_check(&image, &account, &primary).kind, FILTER_ALLOW);
-		assert_int_equal(account_learn(&account, &primary, 1, &wrong), 0);
-	}
-	assert_int_equal(filter_check(&image, &account, &primary).code, 0x000b0921);
-	assert_int_equal(filter_check(&image, &account, &null).kind, FILTER_ALLOW);
-}
-
 static void test_filter_rewrap_needs_unseal(void **state)
 {
 	struct policy_image image = like_keys();
@@ -450,7 +432,6 @@ int main(void)
 		cmocka_unit_test(test_filter_slots_are_the_kernels),
 		cmocka_unit_test(test_filter_policies_are_not_merged),
 		cmocka_unit_test(test_filter_objects_stay_with_their_policy),
-		cmocka_unit_test(test_filter_hierarchy_guesses_end),
 		cmocka_unit_test(test_filter_rewrap_needs_unseal),
 		cmocka_unit_test(test_filter_once_is_spent),
 		cmocka_unit_test(test_filter_shows_only_what_may_be_used),

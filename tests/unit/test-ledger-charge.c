@@ -275,12 +275,66 @@ static void test_failures_at_hierarchies(void **state)
 	assert_true(ledger_is_clear(ledger));
 }
 
+/* All sessions of a uid have one allowance, and a guess that is lost counts. */
+static void test_guesses_of_one_uid(void **state)
+{
+	struct actor *a[2] = {actor_join(ALICE), actor_join(ALICE)};
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	assert_false(ledger_begin_guess(a[0]->party)); /* without the turn */
+	for (unsigned i = 0; i < 5; i++) {
+		struct actor *one = a[i % 2];
+
+		actor_begin(one, ACCOUNT_HELD_TURN);
+		assert_true(ledger_begin_guess(one->party));
+		assert_true(ledger_end_turn(one->party, false)); /* a right one is none */
+		actor_begin(one, ACCOUNT_HELD_TURN);
+		assert_true(ledger_begin_guess(one->party));
+		assert_int_equal(ledger_hierarchy_failures(ledger, TPM, ALICE), i);
+		if (i < 4)
+			assert_true(ledger_end_turn(one->party, true));
+	}
+	actor_leave(a[0]); /* with the turn of the fifth */
+	assert_int_equal(ledger_hierarchy_failures(ledger, TPM, ALICE), 5);
+	actor_begin(a[1], ACCOUNT_HELD_TURN);
+	assert_false(ledger_begin_guess(a[1]->party));
+	actor_begin(b, ACCOUNT_HELD_TURN);
+	assert_true(ledger_begin_guess(b->party));
+	scene_pass(600);
+	assert_true(ledger_begin_guess(a[1]->party));
+	assert_true(ledger_end_turn(a[1]->party, true));
+	actor_begin(a[1], ACCOUNT_HELD_TURN);
+	assert_false(ledger_begin_guess(a[1]->party));
+	actor_leave(a[1]); /* with a turn for nothing of that kind */
+	assert_int_equal(ledger_hierarchy_failures(ledger, TPM, ALICE), 5);
+}
+
+/* What a turn is for that a broker before this one gave is not known. */
+static void test_turn_from_before_counts_as_guess(void **state)
+{
+	struct actor *old = actor_join_as(TPM, ALICE, true);
+	struct actor *other = actor_join_as(TPM, BOB, true);
+
+	(void)state;
+	assert_true(ledger_settle(old->party, ACCOUNT_HELD_TURN));
+	actor_leave(old);
+	assert_int_equal(ledger_hierarchy_failures(ledger, TPM, ALICE), 1);
+	assert_true(ledger_end_turn(other->party, true)); /* sent while there was no broker */
+	assert_true(ledger_settle(other->party, 0));
+	assert_int_equal(ledger_hierarchy_failures(ledger, TPM, BOB), 1);
+	actor_leave(other);
+	assert_int_equal(ledger_hierarchy_failures(ledger, TPM, BOB), 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scene_setup, scene_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_failure_without_token_is_charged),
 		TEST(test_failures_at_hierarchies),
+		TEST(test_guesses_of_one_uid),
+		TEST(test_turn_from_before_counts_as_guess),
 		TEST(test_leave_with_token_is_charged),
 		TEST(test_charge_falls_by_interval),
 		TEST(test_charge_is_told_with_the_token),

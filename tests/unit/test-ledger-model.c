@@ -140,7 +140,7 @@ static void end_da(struct model_party *party)
 
 static void end_turn(struct model_party *party)
 {
-	assert_int_equal(ledger_end_turn(party->actor->party),
+	assert_int_equal(ledger_end_turn(party->actor->party, false),
 		(party->held & ACCOUNT_HELD_TURN) || party->unsettled);
 	party->held &= ~(unsigned)ACCOUNT_HELD_TURN;
 }

@@ -33,7 +33,7 @@ static void test_begin_knows_token_and_turn_only(void **state)
 	(void)state;
 	assert_false(ledger_begin(a->party, (enum account_held)0));
 	assert_false(ledger_begin(a->party, ACCOUNT_HELD_ALL));
-	assert_false(ledger_end_turn(a->party));
+	assert_false(ledger_end_turn(a->party, false));
 	assert_false(ledger_end_da(a->party, false, NULL));
 }
 
@@ -197,13 +197,13 @@ static void test_turn_one_of_a_uid(void **state)
 	assert_int_equal(a[1]->turns, 0);
 	assert_int_equal(b->turns, 1);
 	assert_int_equal(elsewhere->turns, 1);
-	assert_false(ledger_end_turn(a[1]->party));
+	assert_false(ledger_end_turn(a[1]->party, false));
 	actor_begin(a[0], ACCOUNT_HELD_DA); /* has nothing to do with it */
 	assert_int_equal(a[0]->tokens, 1);
-	assert_true(ledger_end_turn(a[0]->party));
+	assert_true(ledger_end_turn(a[0]->party, false));
 	scene_settle();
 	assert_int_equal(a[1]->turns, 1);
-	assert_false(ledger_end_turn(a[0]->party));
+	assert_false(ledger_end_turn(a[0]->party, false));
 }
 
 static void test_turn_comes_in_order(void **state)
@@ -213,7 +213,7 @@ static void test_turn_comes_in_order(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 3; i++)
 		actor_begin(a[i], ACCOUNT_HELD_TURN);
-	assert_true(ledger_end_turn(a[0]->party));
+	assert_true(ledger_end_turn(a[0]->party, false));
 	assert_true(ledger_begin(a[0]->party, ACCOUNT_HELD_TURN));
 	scene_settle();
 	assert_int_equal(a[1]->turns, 1);
@@ -269,7 +269,7 @@ static void test_settled_holds_what_it_says(void **state)
 	assert_int_equal(b->turns, 1); /* another uid's */
 	assert_int_equal(a->turns, 0);
 	assert_false(ledger_begin(old->party, ACCOUNT_HELD_DA));
-	assert_true(ledger_end_turn(old->party));
+	assert_true(ledger_end_turn(old->party, false));
 	scene_settle();
 	assert_int_equal(a->turns, 1);
 	actor_leave(old); /* with the token */
@@ -286,7 +286,7 @@ static void test_unsettled_ends_what_it_had(void **state)
 	(void)state;
 	actor_end_da(old, true, 10);
 	assert_int_equal(report(ALICE).charge, 1);
-	assert_true(ledger_end_turn(old->party));
+	assert_true(ledger_end_turn(old->party, false));
 	actor_begin(old, ACCOUNT_HELD_DA);
 	assert_int_equal(old->tokens, 0);
 	assert_true(ledger_settle(old->party, 0));
@@ -306,8 +306,8 @@ static void test_settled_with_what_it_waits_for(void **state)
 	scene_settle();
 	assert_int_equal(old->tokens + old->turns, 0);
 	actor_end_da(old, false, 10);
-	assert_true(ledger_end_turn(old->party));
-	assert_false(ledger_end_turn(old->party));
+	assert_true(ledger_end_turn(old->party, false));
+	assert_false(ledger_end_turn(old->party, false));
 	scene_settle();
 	assert_int_equal(old->tokens + old->turns, 0);
 }
@@ -323,7 +323,7 @@ static void again(struct actor *actor, enum account_held what)
 	if (what == ACCOUNT_HELD_DA)
 		assert_true(ledger_end_da(actor->party, true, NULL));
 	else
-		assert_true(ledger_end_turn(actor->party));
+		assert_true(ledger_end_turn(actor->party, false));
 	assert_true(ledger_begin(actor->party, what));
 }
 

@@ -68,6 +68,9 @@ static void test_image_check_refuses_what_it_cannot_enforce(void **state)
 	image.backend = 0;
 	assert_int_equal(policy_image_check(&image), -EBADMSG);
 	image = good_image();
+	image.reserved = 1;
+	assert_int_equal(policy_image_check(&image), -EBADMSG);
+	image = good_image();
 	image.policy_count = 0;
 	assert_int_equal(policy_image_check(&image), -EBADMSG);
 	image.policy_count = POLICY_MAX + 1;

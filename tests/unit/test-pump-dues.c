@@ -15,6 +15,7 @@
 
 #define SIGN     0x15du
 #define NV_WRITE 0x137u
+#define NV_READ  0x14eu
 #define KEY      0x80000001u
 #define NV       0x01800010u
 
@@ -274,6 +275,101 @@ static void test_pump_turn_is_asked_for_and_over(void **state)
 	scene_played(s);
 }
 
+static struct bytes owner_reads(
+	struct bytes (*authorized)(uint32_t, const uint32_t *, size_t, struct bytes))
+{
+	static const uint32_t handles[] = {TPM_RH_OWNER, NV};
+	static const uint8_t parameters[] = {0, 8, 0, 0}; /* size, offset */
+
+	return authorized(NV_READ, handles, 2, bytes_of(parameters, sizeof parameters));
+}
+
+static void play_guess(struct scene *s, struct bytes answer, uint32_t code, bool wrong)
+{
+	const struct step steps[] = {
+		asked_guess(ACCOUNT_YES),
+		tpm(NV_READ, answer),
+		told(ACCOUNT_TURN_END, wrong, 0),
+	};
+
+	PLAY(s, steps);
+	assert_int_equal(scene_answer(s, owner_reads(command_with_guess)), code);
+	assert_int_equal(s->pump.channel.link.held, 0);
+	scene_played(s);
+}
+
+/* The owner reads whatever index it is. */
+static void let_owner_read(struct scene *s)
+{
+	s->image.policies[0].ranges[0] = (struct policy_range){NV, NV, POLICY_USE_NV_READ};
+	s->image.policies[0].range_count = 1;
+}
+
+static void test_pump_guesses_at_hierarchies(void **state)
+{
+	struct scene *s = *state;
+
+	let_owner_read(s);
+	play_guess(s, response_with_session(0, bytes_of("\0\0", 2)), 0, false);
+	play_guess(s, response_of(0x9a2), 0x9a2, true);  /* BAD_AUTH, session 1 */
+	play_guess(s, response_of(0x98e), 0x98e, true);  /* AUTH_FAIL */
+	play_guess(s, response_of(0x14a), 0x14a, false); /* NV_UNINITIALIZED: it was right */
+}
+
+static void test_pump_guesses_that_are_refused(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		asked_guess(ACCOUNT_LIMIT),
+		told_refused(0x000b0921, "hierarchy-guesses"),
+		asked_guess(ACCOUNT_NO),
+		told_refused(0x000b0120, "turn"),
+	};
+
+	let_owner_read(s);
+	PLAY(s, steps);
+	assert_int_equal(scene_answer(s, owner_reads(command_with_guess)), 0x000b0921);
+	assert_int_equal(scene_answer(s, owner_reads(command_with_guess)), 0x000b0120);
+	scene_played(s);
+	s->pump.channel.link.fd = -1; /* where no broker counts, nobody guesses */
+	assert_int_equal(scene_answer(s, owner_reads(command_with_guess)), 0x000b0120);
+	assert_int_equal(scene_asked(s, (uint8_t[1]){0}, 1), 0);
+}
+
+/* What the TPM did with it nobody knows. */
+static void test_pump_unanswered_guess_counts_as_wrong(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		asked_guess(ACCOUNT_YES),
+		tpm_breaks(NV_READ),
+		told(ACCOUNT_TURN_END, true, 0),
+	};
+
+	let_owner_read(s);
+	s->pump.channel.backend = POLICY_BACKEND_DEVICE;
+	PLAY(s, steps);
+	assert_int_equal(scene_answer(s, owner_reads(command_with_guess)), 0x000b0101);
+	scene_played(s);
+}
+
+/* It costs no question; that it is wrong is told. */
+static void test_pump_empty_authorizations_of_hierarchies(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		tpm(NV_READ, response_with_session(0, bytes_of("\0\0", 2))),
+		tpm(NV_READ, response_of(0x9a2)),
+		told(ACCOUNT_FAILED, ACCOUNT_FAILURE_HIERARCHY, 0),
+	};
+
+	let_owner_read(s);
+	PLAY(s, steps);
+	assert_int_equal(scene_answer(s, owner_reads(command_with_password)), 0);
+	assert_int_equal(scene_answer(s, owner_reads(command_with_password)), 0x9a2);
+	scene_played(s);
+}
+
 /* Turn before token, as all relays do; what was paid is given back when the next cannot be. */
 static void test_pump_dues_are_paid_in_order(void **state)
 {
@@ -471,6 +567,10 @@ int main(void)
 		PUMP_TEST(test_pump_client_that_leaves_withdraws),
 		PUMP_TEST(test_pump_broker_that_does_not_answer),
 		PUMP_TEST(test_pump_turn_is_asked_for_and_over),
+		PUMP_TEST(test_pump_guesses_at_hierarchies),
+		PUMP_TEST(test_pump_guesses_that_are_refused),
+		PUMP_TEST(test_pump_unanswered_guess_counts_as_wrong),
+		PUMP_TEST(test_pump_empty_authorizations_of_hierarchies),
 		PUMP_TEST(test_pump_dues_are_paid_in_order),
 		PUMP_TEST(test_pump_session_that_is_not_made_is_told),
 		PUMP_TEST(test_pump_saved_session_is_named_before_it_is_loaded),

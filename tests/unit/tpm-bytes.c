@@ -46,8 +46,8 @@ struct bytes command_of(uint32_t code, const uint32_t *words, size_t count)
 	return all;
 }
 
-struct bytes command_with_session(uint32_t code, uint32_t session, uint8_t attributes,
-	const uint32_t *handles, size_t handle_count, struct bytes parameters)
+static struct bytes command_with_authorization(uint32_t code, uint32_t session, uint8_t attributes,
+	struct bytes hmac, const uint32_t *handles, size_t handle_count, struct bytes parameters)
 {
 	struct writer writer;
 	struct bytes all;
@@ -55,14 +55,31 @@ struct bytes command_with_session(uint32_t code, uint32_t session, uint8_t attri
 	begin(&writer, &all, TPM_ST_SESSIONS, code);
 	for (size_t i = 0; i < handle_count; i++)
 		writer_u32(&writer, handles[i]);
-	writer_u32(&writer, 9); /* authorizationSize */
+	writer_u32(&writer, 9 + (uint32_t)hmac.size); /* authorizationSize */
 	writer_u32(&writer, session);
 	writer_u16(&writer, 0); /* nonce */
 	writer_u8(&writer, attributes);
-	writer_u16(&writer, 0); /* hmac */
+	writer_u16(&writer, (uint16_t)hmac.size);
+	writer_bytes(&writer, hmac.bytes, hmac.size);
 	writer_bytes(&writer, parameters.bytes, parameters.size);
 	end(&writer, &all);
 	return all;
+}
+
+struct bytes command_with_session(uint32_t code, uint32_t session, uint8_t attributes,
+	const uint32_t *handles, size_t handle_count, struct bytes parameters)
+{
+	static const struct bytes empty;
+
+	return command_with_authorization(
+		code, session, attributes, empty, handles, handle_count, parameters);
+}
+
+struct bytes command_with_guess(
+	uint32_t code, const uint32_t *handles, size_t handle_count, struct bytes parameters)
+{
+	return command_with_authorization(code, TPM_RS_PW, TPMA_SESSION_CONTINUE,
+		bytes_of("guess", 5), handles, handle_count, parameters);
 }
 
 struct bytes command_with_password(

@@ -18,6 +18,9 @@ struct bytes command_with_session(uint32_t code, uint32_t session, uint8_t attri
 	const uint32_t *handles, size_t handle_count, struct bytes parameters);
 struct bytes command_with_password(
 	uint32_t code, const uint32_t *handles, size_t handle_count, struct bytes parameters);
+/* The same, with a password that is not empty. */
+struct bytes command_with_guess(
+	uint32_t code, const uint32_t *handles, size_t handle_count, struct bytes parameters);
 /* A response without parameters. */
 struct bytes response_of(uint32_t code);
 /* Success of a command with one session; HANDLE 0: it returns none. */
