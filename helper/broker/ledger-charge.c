@@ -28,13 +28,19 @@ int64_t ledger_now(void)
 
 /* ---- charges ---- */
 
+uint32_t ledger_interval(const struct ledger_user *user)
+{
+	return user->interval_known ? user->interval : LEDGER_INTERVAL_UNKNOWN;
+}
+
 uint32_t ledger_charge_fallen(const struct ledger_user *user, int64_t now)
 {
+	int64_t interval = (int64_t)ledger_interval(user) * LEDGER_SECOND;
 	int64_t fallen;
 
-	if (user->interval == 0)
+	if (interval == 0)
 		return 0;
-	fallen = (now - user->charged_at) / ((int64_t)user->interval * LEDGER_SECOND);
+	fallen = (now - user->charged_at) / interval;
 	return (uint32_t)CLAMP(fallen, 0, (int64_t)user->charge);
 }
 
@@ -43,7 +49,7 @@ void ledger_charge_fall(struct ledger_user *user, int64_t now)
 	uint32_t fallen = ledger_charge_fallen(user, now);
 
 	user->charge -= fallen;
-	user->charged_at += (int64_t)fallen * user->interval * LEDGER_SECOND;
+	user->charged_at += (int64_t)fallen * ledger_interval(user) * LEDGER_SECOND;
 }
 
 /* What has fallen off by the old interval stays off. */

@@ -12,8 +12,13 @@
 
 #include <glib.h>
 
-#define LEDGER_SECOND           1000            /* ms: the unit of all times */
-#define LEDGER_HIERARCHY_FALL   INT64_C(600000) /* ms until one failure falls off */
+#define LEDGER_SECOND         1000            /* ms: the unit of all times */
+#define LEDGER_HIERARCHY_FALL INT64_C(600000) /* ms until one failure falls off */
+/*
+ * s: for a recovery interval that no relay has read yet, the longest that TPMs come with. It is not
+ * to be forgotten for less, and a charge that never fell would keep the broker for ever.
+ */
+#define LEDGER_INTERVAL_UNKNOWN 86400
 #define LEDGER_TPM_SESSIONS_MAX 64 /* of one TPM: MAX_ACTIVE_SESSIONS of those that are made */
 
 /* An order to flush a TPM session. */
@@ -124,6 +129,8 @@ void ledger_leave_sessions(struct ledger_party *party);
 /* ms of CLOCK_BOOTTIME: a TPM's own timer goes on while the machine sleeps. */
 int64_t ledger_now(void);
 
+/* s: in which one of USER's failures falls off; 0: none does. */
+uint32_t ledger_interval(const struct ledger_user *user);
 /* How many of USER's failures have fallen off since charged_at; and lets them. */
 uint32_t ledger_charge_fallen(const struct ledger_user *user, int64_t now);
 void ledger_charge_fall(struct ledger_user *user, int64_t now);

@@ -110,9 +110,7 @@ static struct ledger_user *user_get(struct ledger_tpm *tpm, uint32_t uid)
 static bool user_owes(const struct ledger_user *user, const struct config *config, int64_t now)
 {
 	/* with the interval 0 the TPM counts no failures, and what was charged never falls */
-	bool falls = !user->interval_known || user->interval > 0;
-
-	return (falls && user->charge > ledger_charge_fallen(user, now)) ||
+	return (ledger_interval(user) > 0 && user->charge > ledger_charge_fallen(user, now)) ||
 	       (user->hierarchy_failures > 0 &&
 		       now - user->hierarchy_failed_at <
 			       user->hierarchy_failures * LEDGER_HIERARCHY_FALL) ||
@@ -431,8 +429,9 @@ struct ledger_report ledger_report(struct ledger *ledger, const char *device, ui
 		return report;
 	ledger_charge_fall(user, now);
 	report.charge = user->charge;
-	if (user->charge > 0 && user->interval > 0) {
-		int64_t left = user->charged_at + (int64_t)user->interval * LEDGER_SECOND - now;
+	if (user->charge > 0 && ledger_interval(user) > 0) {
+		int64_t left =
+			user->charged_at + (int64_t)ledger_interval(user) * LEDGER_SECOND - now;
 
 		report.charge_falls = (uint32_t)((left + LEDGER_SECOND - 1) / LEDGER_SECOND);
 	}

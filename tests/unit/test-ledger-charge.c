@@ -140,6 +140,50 @@ static void test_charge_before_anything_was_read(void **state)
 	assert_int_equal(report(ALICE).lockout.interval, 50);
 }
 
+/* A day, while nobody has read it: then it need not be remembered any more. */
+static void test_charge_falls_by_an_unknown_interval(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+
+	(void)state;
+	ledger_failed(a->party);
+	actor_begin(a, ACCOUNT_HELD_DA);
+	actor_leave(a); /* lost with the token */
+	assert_int_equal(report(ALICE).charge, 2);
+	scene_pass(24 * HOUR - 1);
+	assert_int_equal(report(ALICE).charge, 2);
+	assert_int_equal(report(ALICE).charge_falls, 1);
+	scene_pass(1);
+	assert_int_equal(report(ALICE).charge, 1);
+	scene_pass(24 * HOUR - 1);
+	assert_int_equal(report(ALICE).charge, 1);
+	assert_false(ledger_is_clear(ledger));
+	scene_pass(1);
+	assert_true(ledger_is_clear(ledger));
+	assert_int_equal(report(ALICE).charge, 0);
+}
+
+/* What has fallen off before an interval is read stays off, and the rest falls by that. */
+static void test_charge_with_the_first_interval(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		ledger_failed(a->party);
+	scene_pass(24 * HOUR + 50);
+	assert_int_equal(report(ALICE).charge, 2);
+	actor_begin(b, ACCOUNT_HELD_DA);
+	actor_end_da(b, false, 100);
+	assert_int_equal(report(ALICE).charge, 2);
+	assert_int_equal(report(ALICE).charge_falls, 50);
+	actor_begin(b, ACCOUNT_HELD_DA);
+	actor_end_da(b, false, 0); /* no more others' to say */
+	scene_pass(50);
+	assert_int_equal(report(ALICE).charge, 1);
+}
+
 /* A relay that was taken over says what it likes: of another uid's charge it has no say. */
 static void test_charge_is_not_others_to_shorten(void **state)
 {
@@ -341,6 +385,8 @@ int main(void)
 		TEST(test_charge_never_falls_without_interval),
 		TEST(test_charge_with_a_new_interval),
 		TEST(test_charge_before_anything_was_read),
+		TEST(test_charge_falls_by_an_unknown_interval),
+		TEST(test_charge_with_the_first_interval),
 		TEST(test_charge_is_not_others_to_shorten),
 		TEST(test_nv_writes_refill_by_the_hour),
 		TEST(test_nv_writes_of_another_configuration),
