@@ -153,6 +153,10 @@ static void check_token(const struct account *account, const struct tpm_command 
 		const struct account_entity *entity = account_entity(account, command->handles[i]);
 		uint32_t handle = command->handles[i];
 
+		if (command->info->handles[i].role != TPM_ROLE_NONE &&
+			handle >> 24 == TPM_HT_PERMANENT && handle != TPM_RH_NULL)
+			DEMAND(!command->authorizations[i].value ||
+				verdict->dues & FILTER_DUE_TURN);
 		if (command->info->handles[i].role == TPM_ROLE_NONE ||
 			(!is_object(handle) && handle >> 24 != TPM_HT_NV_INDEX))
 			continue;
