@@ -232,16 +232,14 @@ void channel_drop(struct channel *channel)
 			break;
 }
 
-int channel_send(struct channel *channel, const void *bytes, size_t size)
+int channel_send(struct channel *channel, const void *bytes, size_t size, size_t *sent)
 {
-	size_t sent = 0;
-
-	while (sent < size) {
-		ssize_t r = sendto(channel->client, (const uint8_t *)bytes + sent, size - sent,
+	while (*sent < size) {
+		ssize_t r = sendto(channel->client, (const uint8_t *)bytes + *sent, size - *sent,
 			MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
 
 		if (r >= 0) {
-			sent += (size_t)r;
+			*sent += (size_t)r;
 			continue;
 		}
 		if (errno != EAGAIN && errno != EINTR) {
@@ -251,6 +249,8 @@ int channel_send(struct channel *channel, const void *bytes, size_t size)
 		/* A client that never reads is a client that does nothing: the limits hold. */
 		channel_wait(channel, channel->client, POLLOUT, limited_timeout(channel, -1));
 		end_of_time(channel);
+		if (channel->link.order_count > 0)
+			return -EAGAIN;
 	}
 	channel->idle_deadline = deadline_after(channel->idle_ns);
 	return 0;

@@ -62,8 +62,12 @@ ssize_t channel_receive(struct channel *channel, void *bytes, size_t size, int t
 /* Drops what the client has sent and nobody has read yet. */
 void channel_drop(struct channel *channel);
 
-/* Sends a whole response to the client. Returns 0, or -EPIPE when the client has left. */
-int channel_send(struct channel *channel, const void *bytes, size_t size);
+/*
+ * Sends a response of SIZE bytes to the client, all but the first *SENT, to which it adds what the
+ * client takes. Returns 0 when it has taken the whole; -EPIPE when it has left; -EAGAIN when the
+ * broker has ordered something while the client did not read.
+ */
+int channel_send(struct channel *channel, const void *bytes, size_t size, size_t *sent);
 
 /*
  * Has the TPM execute a command of SIZE bytes. Returns 0 and the response, whose size agrees with

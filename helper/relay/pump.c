@@ -476,6 +476,21 @@ static void consume(struct pump *pump, size_t size)
 	memmove(pump->input, pump->input + size, pump->received);
 }
 
+/*
+ * Sends the first SIZE bytes of `output`. A client that does not read them keeps no TPM session
+ * from being flushed by that: the TPM has nothing else to do. Returns 0, or -EPIPE when the client
+ * has left.
+ */
+static int deliver(struct pump *pump, size_t size)
+{
+	size_t sent = 0;
+	int r;
+
+	while ((r = channel_send(&pump->channel, pump->output, size, &sent)) == -EAGAIN)
+		obey(pump);
+	return r;
+}
+
 void pump_run(struct pump *pump)
 {
 	for (;;) {
@@ -486,7 +501,7 @@ void pump_run(struct pump *pump)
 			return;
 		answered = size < 0 ? refuse(pump, TPM_RC_COMMAND_SIZE)
 				    : pump_answer(pump, (size_t)size);
-		if (channel_send(&pump->channel, pump->output, answered) < 0)
+		if (deliver(pump, answered) < 0)
 			return;
 		if (size > 0)
 			consume(pump, (size_t)size);

@@ -26,7 +26,9 @@ int scene_setup(void **state)
 		socketpair(AF_UNIX, SOCK_STREAM, 0, tpm_ends) < 0 ||
 		fcntl(tpm_ends[0], F_SETFL, O_NONBLOCK) < 0 ||
 		socketpair(AF_UNIX, SOCK_SEQPACKET, 0, account) < 0 ||
-		setsockopt(client[1], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0)
+		setsockopt(client[1], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ||
+		setsockopt(tpm_ends[1], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ||
+		setsockopt(account[1], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0)
 		return -1;
 	s->image = policy_image_new();
 	s->image.backend = POLICY_BACKEND_STREAM;
@@ -246,6 +248,11 @@ struct step order(enum account_type type, uint32_t handle)
 	return message_step(PLAY_ORDER, type, 0, handle);
 }
 
+struct step reads(size_t size)
+{
+	return (struct step){.play = PLAY_READ, .size = size};
+}
+
 struct step leaves(void)
 {
 	return (struct step){.play = PLAY_LEAVE};
@@ -334,6 +341,21 @@ static bool play_tpm(struct scene *scene, const struct step *step)
 	       (ssize_t)step->answer.size;
 }
 
+static bool play_read(struct scene *scene, size_t size)
+{
+	uint8_t bytes[TPM_MESSAGE_MAX];
+
+	while (size > 0) {
+		ssize_t got =
+			recv(scene->client, bytes, size < sizeof bytes ? size : sizeof bytes, 0);
+
+		if (got <= 0)
+			return false;
+		size -= (size_t)got;
+	}
+	return true;
+}
+
 static bool play_step(struct scene *scene, const struct step *step, uint32_t *serial)
 {
 	struct account_message found;
@@ -354,6 +376,8 @@ static bool play_step(struct scene *scene, const struct step *step, uint32_t *se
 		return take_message(scene, step, &found);
 	case PLAY_ORDER:
 		return send_message(scene, &step->message);
+	case PLAY_READ:
+		return play_read(scene, step->size);
 	case PLAY_LEAVE:
 	default:
 		return shutdown(scene->client, SHUT_RDWR) == 0;
@@ -373,6 +397,7 @@ void scene_play(struct scene *scene, const struct step *steps, size_t count)
 			fprintf(stderr, "step %zu (%x) did not come\n", i, steps[i].type);
 			shutdown(scene->account, SHUT_RDWR);
 			shutdown(scene->tpm, SHUT_RDWR);
+			shutdown(scene->client, SHUT_RDWR);
 			_exit(1);
 		}
 	_exit(0);

@@ -45,6 +45,7 @@ enum play {
 	PLAY_STALE,  /* the broker answers YES to another question than the one before */
 	PLAY_TOLD,   /* the broker gets a fact */
 	PLAY_ORDER,  /* the broker sends an order */
+	PLAY_READ,   /* the client reads so many bytes of what it was sent */
 	PLAY_LEAVE,  /* the client leaves */
 };
 
@@ -54,6 +55,7 @@ struct step {
 	struct bytes answer;
 	struct account_message message; /* to be sent; or what was to come, as far as it says */
 	bool confirmed;                 /* CONFIRM: what must be told; TURN_BEGIN: it is a guess */
+	size_t size;                    /* READ: bytes */
 };
 
 struct step tpm(uint32_t code, struct bytes answer);
@@ -78,6 +80,7 @@ struct step told_end(bool failed, uint32_t counter, uint32_t maximum, uint32_t i
 struct step told_saves(uint32_t count, uint32_t gap);
 struct step told_refused(uint32_t code, const char *rule);
 struct step order(enum account_type type, uint32_t handle);
+struct step reads(size_t size);
 struct step leaves(void);
 
 /* Has a child play STEPS. One that does not come as it is listed ends the session and the test. */

@@ -163,6 +163,66 @@ static void test_pump_order_comes_before_the_next_command(void **state)
 	scene_played(s);
 }
 
+/* What fills the way to the client, which reads nothing. Returns how many bytes. */
+static size_t fill(struct scene *s)
+{
+	static const uint8_t bytes[TPM_MESSAGE_MAX];
+	size_t filled = 0;
+	ssize_t sent;
+
+	for (size_t size = sizeof bytes; size > 0; size /= 2)
+		while ((sent = send(s->pump.channel.client, bytes, size, MSG_DONTWAIT)) > 0)
+			filled += (size_t)sent;
+	return filled;
+}
+
+/* Its response is in memory: the TPM is free for what the broker wants. */
+static void test_pump_client_that_does_not_read_keeps_no_session(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		tpm(GET_RANDOM, random_bytes()),
+		order(ACCOUNT_FLUSH, OWN),
+		tpm(TPM_CC_FLUSH_CONTEXT, response_of(0)),
+		told(ACCOUNT_GONE, 0, OWN),
+		order(ACCOUNT_FLUSH, SAVED),
+		asked(ACCOUNT_FLUSH_BEGIN, SAVED, ACCOUNT_YES),
+		tpm(TPM_CC_FLUSH_CONTEXT, response_of(0)),
+		told(ACCOUNT_GONE, 0, SAVED),
+		leaves(),
+	};
+
+	scene_own_session(s, OWN);
+	fill(s);
+	scene_send(s, get_random());
+	PLAY(s, steps);
+	serve(s);
+	assert_null(account_session(&s->pump.account, OWN));
+}
+
+/* The response is whole, whatever was done meanwhile. */
+static void test_pump_response_is_whole_after_an_order(void **state)
+{
+	static uint8_t taken[TPM_MESSAGE_MAX];
+	struct scene *s = *state;
+	const struct step steps[] = {
+		tpm(GET_RANDOM, random_bytes()),
+		order(ACCOUNT_FLUSH, OWN),
+		tpm(TPM_CC_FLUSH_CONTEXT, response_of(0)),
+		told(ACCOUNT_GONE, 0, OWN),
+		reads(fill(s)),
+	};
+	struct bytes response = random_bytes();
+
+	scene_own_session(s, OWN);
+	scene_send(s, get_random());
+	PLAY(s, steps);
+	scene_run(s);
+	scene_played(s);
+	assert_int_equal(recv(s->client, taken, sizeof taken, MSG_DONTWAIT), response.size);
+	assert_memory_equal(taken, response.bytes, response.size);
+}
+
 static void test_pump_resumed_tells_what_there_is(void **state)
 {
 	struct scene *s = *state;
@@ -278,6 +338,8 @@ int main(void)
 		PUMP_TEST(test_pump_order_that_does_not_stand_is_left),
 		PUMP_TEST(test_pump_own_session_is_flushed_without_a_question),
 		PUMP_TEST(test_pump_order_comes_before_the_next_command),
+		PUMP_TEST(test_pump_client_that_does_not_read_keeps_no_session),
+		PUMP_TEST(test_pump_response_is_whole_after_an_order),
 		PUMP_TEST(test_pump_resumed_tells_what_there_is),
 		PUMP_TEST(test_pump_resumed_asks_once_more),
 		PUMP_TEST(test_pump_saves_of_the_kernel_are_counted),
