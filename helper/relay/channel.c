@@ -287,6 +287,8 @@ int channel_ask(struct channel *channel, const struct account_message *question,
 		short client = channel_wait(
 			channel, channel->client, 0, left_ms(answer_deadline(link, start)));
 
+		if (link->order_count > 0 && channel->ordered)
+			channel->ordered(channel->context);
 		if (channel->tpm < 0)
 			r = -ECANCELED;
 		else if (link->question.type == ACCOUNT_INVALID)

@@ -28,6 +28,10 @@ struct channel {
 	uint64_t idle_ns; /* longest time without a command; 0: no limit */
 	uint64_t idle_deadline; /* when that is over, by channel_now(); 0: never */
 	uint64_t deadline;      /* end of the session's lifetime, channel_now(); 0: none */
+	/* The broker has ordered something while it is asked something else, and the TPM is free.
+	 * NULL: that waits for the answer. */
+	void (*ordered)(void *context);
+	void *context;
 };
 
 /* Takes the descriptors of enum relay_fd. */

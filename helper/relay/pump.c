@@ -13,11 +13,15 @@
 #define CONTEXT_REPORTS   64 /* to the broker, while the gap passes once */
 #define QUERIES_MAX       8 /* a command has three handles, of each of which two facts can matter */
 
+static void obey_at_once(void *context);
+
 void pump_init(struct pump *pump, const struct policy_image *image)
 {
 	memset(pump, 0, sizeof *pump);
 	pump->image = image;
 	pump->channel = channel_new(image);
+	pump->channel.ordered = obey_at_once;
+	pump->channel.context = pump;
 	pump->account = account_new(image->object_slots, image->session_slots);
 }
 
@@ -189,6 +193,15 @@ static bool order_stands(struct pump *pump, uint32_t handle)
 	       answer.argument == ACCOUNT_YES;
 }
 
+static void flush(struct pump *pump, uint32_t handle)
+{
+	if (query_flush(&pump->channel, handle) < 0)
+		return;
+	account_forget(&pump->account, handle);
+	log_event("a TPM session was flushed: it was too old, or one too many");
+	channel_tell_session(&pump->channel, ACCOUNT_GONE, handle);
+}
+
 /* Flushes the TPM sessions that the broker wants flushed. */
 static void obey(struct pump *pump)
 {
@@ -197,11 +210,31 @@ static void obey(struct pump *pump)
 	while (link->order_count > 0 && pump->channel.tpm >= 0) {
 		uint32_t handle = link->orders[--link->order_count];
 
-		if (!order_stands(pump, handle) || query_flush(&pump->channel, handle) < 0)
+		if (order_stands(pump, handle))
+			flush(pump, handle);
+	}
+}
+
+/*
+ * Flushes those of them that are loaded here, about which the broker need not be asked: it is being
+ * asked something else, and what a command waits for may take minutes. The command is judged once
+ * more after that.
+ */
+static void obey_at_once(void *context)
+{
+	struct pump *pump = context;
+	struct link *link = &pump->channel.link;
+	unsigned i = 0;
+
+	while (i < link->order_count && pump->channel.tpm >= 0) {
+		uint32_t handle = link->orders[i];
+
+		if (!account_session(&pump->account, handle)) {
+			i++;
 			continue;
-		account_forget(&pump->account, handle);
-		log_event("a TPM session was flushed: it was too old, or one too many");
-		channel_tell_session(&pump->channel, ACCOUNT_GONE, handle);
+		}
+		link->orders[i] = link->orders[--link->order_count];
+		flush(pump, handle);
 	}
 }
 

@@ -204,6 +204,11 @@ struct step asked_guess(enum account_answer answer)
 	return step;
 }
 
+struct step yes(void)
+{
+	return message_step(PLAY_YES, ACCOUNT_ANSWER, ACCOUNT_YES, 0);
+}
+
 struct step told(enum account_type type, uint32_t argument, uint32_t handle)
 {
 	return message_step(PLAY_TOLD, type, argument, handle);
@@ -372,6 +377,8 @@ static bool play_step(struct scene *scene, const struct step *step, uint32_t *se
 		return step->play == PLAY_SILENT || send_answer(scene, step, found.serial);
 	case PLAY_STALE:
 		return send_answer(scene, step, *serial + 1);
+	case PLAY_YES:
+		return send_answer(scene, step, *serial);
 	case PLAY_TOLD:
 		return take_message(scene, step, &found);
 	case PLAY_ORDER:

@@ -43,6 +43,7 @@ enum play {
 	PLAY_ASKED,  /* the broker gets a question and answers */
 	PLAY_SILENT, /* the broker gets a question */
 	PLAY_STALE,  /* the broker answers YES to another question than the one before */
+	PLAY_YES,    /* the broker answers YES to the one before */
 	PLAY_TOLD,   /* the broker gets a fact */
 	PLAY_ORDER,  /* the broker sends an order */
 	PLAY_READ,   /* the client reads so many bytes of what it was sent */
@@ -73,6 +74,7 @@ struct step asked_claim(enum account_kind kind, uint32_t handle, uint32_t nv_siz
 struct step asked_confirm(enum account_kind kind, uint32_t handle, bool success);
 struct step silent(enum account_type type);
 struct step stale(void);
+struct step yes(void);
 struct step told(enum account_type type, uint32_t argument, uint32_t handle);
 struct step told_absent(enum account_kind kind, uint32_t handle);
 /* DA_END with what was read of the TPM. */

@@ -14,6 +14,7 @@
 #define SAVED      0x03000033u /* somebody's, saved */
 
 static const struct bytes nothing;
+static const uint32_t lockout[] = {0, 32, 7200};
 
 static struct bytes get_random(void)
 {
@@ -245,7 +246,6 @@ static void test_pump_resumed_asks_once_more(void **state)
 {
 	static const uint32_t key = 0x80000001;
 	static const uint8_t parameters[] = {0, 0, 0, 0x10};
-	static const uint32_t lockout[] = {0, 32, 7200};
 	struct scene *s = *state;
 	const struct step steps[] = {
 		asked(ACCOUNT_TURN_BEGIN, 0, ACCOUNT_YES),
@@ -268,6 +268,32 @@ static void test_pump_resumed_asks_once_more(void **state)
 						 bytes_of(parameters, sizeof parameters))),
 		0);
 	scene_played(s);
+}
+
+/* What others do meanwhile may make every session old. The command that waits is judged anew. */
+static void test_pump_waiting_session_flushes_as_ordered(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		silent(ACCOUNT_DA_BEGIN),
+		order(ACCOUNT_FLUSH, SAVED), /* it would have to be asked about */
+		order(ACCOUNT_FLUSH, OWN),
+		tpm(TPM_CC_FLUSH_CONTEXT, response_of(0)),
+		told(ACCOUNT_GONE, 0, OWN),
+		yes(),
+		tpm(TPM_CC_GET_CAPABILITY,
+			response_of_properties(TPM_PT_LOCKOUT_COUNTER, lockout, 3)),
+		told_end(false, 0, 32, 7200),
+		told_refused(0x000b0918, "not-own"),
+		asked(ACCOUNT_FLUSH_BEGIN, SAVED, ACCOUNT_NO),
+		leaves(),
+	};
+
+	scene_own_session(s, OWN);
+	s->pump.account.sessions[0].dictionary_attack = true;
+	scene_send(s, random_with_session(TPMA_SESSION_CONTINUE));
+	PLAY(s, steps);
+	serve(s);
 }
 
 /* The kernel saves each session after each command. */
@@ -342,6 +368,7 @@ int main(void)
 		PUMP_TEST(test_pump_response_is_whole_after_an_order),
 		PUMP_TEST(test_pump_resumed_tells_what_there_is),
 		PUMP_TEST(test_pump_resumed_asks_once_more),
+		PUMP_TEST(test_pump_waiting_session_flushes_as_ordered),
 		PUMP_TEST(test_pump_saves_of_the_kernel_are_counted),
 		PUMP_TEST(test_pump_saves_without_a_session_are_none),
 		PUMP_TEST(test_pump_saves_of_the_client_are_counted),
