@@ -14,7 +14,8 @@
 #ifndef CONVERSATION_TOKEN_MS
 #define CONVERSATION_TOKEN_MS 340000
 #endif
-#define CONVERSATION_SETTLE_MS 2000 /* for a relay of the broker before this one */
+#define CONVERSATION_ORDER_MS  CONVERSATION_TOKEN_MS /* a relay obeys before its next command */
+#define CONVERSATION_SETTLE_MS 2000                  /* for a relay of the broker before this one */
 
 struct conversation {
 	const struct accounts *accounts;
@@ -31,6 +32,8 @@ struct conversation {
 	guint wait_timer;   /* of a question that is not answered at once */
 	guint token_timer;  /* as long as it has the token */
 	guint settle_timer; /* until an adopted session has told what it holds */
+	guint order_timer;  /* as long as it has not flushed what is loaded in it */
+	uint64_t order;     /* ledger_unobeyed_order() as that began */
 };
 
 static void conversation_end(struct conversation *conversation, const char *because)
@@ -89,11 +92,37 @@ static void conversation_on_granted(
 	conversation_answer(conversation, ACCOUNT_YES, charge, age);
 }
 
+static gboolean conversation_on_unobeyed(gpointer data);
+
+static void conversation_watch_orders(struct conversation *conversation)
+{
+	if (conversation->order_timer != 0)
+		return;
+	conversation->order = ledger_unobeyed_order(conversation->party);
+	if (conversation->order != 0)
+		conversation->order_timer = g_timeout_add(
+			CONVERSATION_ORDER_MS, conversation_on_unobeyed, conversation);
+}
+
+/* What is loaded in it nobody else can flush, and others cannot save theirs any more soon. */
+static gboolean conversation_on_unobeyed(gpointer data)
+{
+	struct conversation *conversation = data;
+
+	conversation->order_timer = 0;
+	if (ledger_unobeyed_order(conversation->party) == conversation->order)
+		conversation_end(conversation, "it did not flush a TPM session that is too old");
+	else
+		conversation_watch_orders(conversation);
+	return G_SOURCE_REMOVE;
+}
+
 static void conversation_on_flush(void *context, uint32_t handle)
 {
 	struct account_message message = account_message_new(ACCOUNT_FLUSH, 0);
 
 	message.handle = handle;
+	conversation_watch_orders(context);
 	conversation_send(context, &message);
 }
 
@@ -146,6 +175,7 @@ void conversation_free(struct conversation *conversation)
 	g_clear_handle_id(&conversation->settle_timer, g_source_remove);
 	g_clear_handle_id(&conversation->wait_timer, g_source_remove);
 	g_clear_handle_id(&conversation->token_timer, g_source_remove);
+	g_clear_handle_id(&conversation->order_timer, g_source_remove);
 	ledger_leave(conversation->party);
 	if (conversation->accounts->registry) {
 		registry_forget_waiter(conversation->accounts->registry, conversation);

@@ -43,6 +43,7 @@ static void session_renew(const struct ledger_tpm *tpm, struct ledger_tpm_sessio
 	session->saved_at = tpm->saves;
 	session->order = LEDGER_ORDER_NONE;
 	session->ordered = NULL;
+	session->unobeyed = 0;
 }
 
 static void reservation_end(struct ledger_party *party)
@@ -319,9 +320,25 @@ struct ledger_event ledger_next_order(struct ledger_tpm *tpm)
 			continue;
 		session->order = LEDGER_ORDER_SENT;
 		session->ordered_at = ledger_now();
+		if (session->party && session->unobeyed == 0)
+			session->unobeyed = ++tpm->ledger->serial;
 		return (struct ledger_event){.party = session->ordered, .handle = session->handle};
 	}
 	return (struct ledger_event){0};
+}
+
+uint64_t ledger_unobeyed_order(const struct ledger_party *party)
+{
+	struct ledger_tpm_session *session;
+	uint64_t oldest = 0;
+	GHashTableIter iter;
+
+	g_hash_table_iter_init(&iter, party->user->tpm->tpm_sessions);
+	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&session))
+		if (session->party == party && session->unobeyed != 0 &&
+			(oldest == 0 || session->unobeyed < oldest))
+			oldest = session->unobeyed;
+	return oldest;
 }
 
 void ledger_leave_sessions(struct ledger_party *party)

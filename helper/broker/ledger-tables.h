@@ -86,7 +86,8 @@ struct ledger_tpm_session {
 	enum ledger_order order;
 	struct ledger_party *ordered; /* who flushes it, where it is saved */
 	int64_t ordered_at;           /* ms: as the order was sent */
-	uint64_t serial;              /* ledger->serial as it was saved */
+	uint64_t unobeyed; /* ledger->serial as it was first ordered where it is loaded, or 0 */
+	uint64_t serial;   /* ledger->serial as it was saved */
 };
 
 struct ledger_party {

@@ -120,6 +120,12 @@ enum account_answer ledger_flush_session(struct ledger_party *party, uint32_t ha
  */
 bool ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap);
 
+/*
+ * Of the orders to flush what is loaded in the party, which nobody else can, the number of the
+ * oldest that it has not carried out; 0: there is none. One that is given again keeps its number.
+ */
+uint64_t ledger_unobeyed_order(const struct ledger_party *party);
+
 /* An authorization failed and was counted by the TPM, though the party had no token. */
 void ledger_failed(struct ledger_party *party);
 /*

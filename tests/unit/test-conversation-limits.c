@@ -75,6 +75,62 @@ static void test_conversation_adopted_keeps_the_token_for_too_long(void **state)
 	relay_end(&relay);
 }
 
+static void make_session(struct relay *relay, uint32_t handle)
+{
+	relay_ask(relay, ACCOUNT_SESSION_BEGIN, 0);
+	relay_expect(relay, ACCOUNT_YES);
+	relay_tell(relay, ACCOUNT_SESSION_END, 0, handle);
+}
+
+static void expect_order(struct relay *relay, uint32_t handle)
+{
+	struct account_message flush = relay_await(relay);
+
+	assert_int_equal(flush.type, ACCOUNT_FLUSH);
+	assert_int_equal(flush.handle, handle);
+}
+
+/* So many that all TPM sessions of others are old. */
+static void tell_saves(struct relay *relay)
+{
+	struct account_message saves = account_message_new(ACCOUNT_SAVES, 150);
+
+	saves.values[0] = 255; /* TPM_PT_CONTEXT_GAP_MAX */
+	relay_say(relay, &saves);
+}
+
+static void test_conversation_order_is_not_obeyed(void **state)
+{
+	struct relay alice;
+	struct relay bob;
+	struct relay saver;
+	int64_t ordered;
+
+	(void)state;
+	relay_begin(&alice, ALICE, false);
+	relay_begin(&bob, BOB, false);
+	relay_begin(&saver, BOB, false);
+	make_session(&alice, SESSION);
+	make_session(&bob, SESSION + 1);
+	tell_saves(&saver);
+	expect_order(&alice, SESSION);
+	expect_order(&bob, SESSION + 1);
+	relay_tell(&bob, ACCOUNT_GONE, 0, SESSION + 1);
+	make_session(&bob, SESSION + 2);
+	tell_saves(&saver);
+	expect_order(&bob, SESSION + 2);
+	ordered = g_get_monotonic_time();
+	wait_for_end(&alice);
+	relay_expect_ended(&alice, "it did not flush a TPM session that is too old");
+	assert_null(saver.ended);
+	wait_for_end(&bob); /* whose first was obeyed, and whose second has a time of its own */
+	relay_expect_ended(&bob, "it did not flush a TPM session that is too old");
+	assert_true(g_get_monotonic_time() - ordered > 450000); /* us */
+	relay_end(&alice);
+	relay_end(&bob);
+	relay_end(&saver);
+}
+
 static void test_conversation_failures_without_token(void **state)
 {
 	struct relay relay;
@@ -208,6 +264,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		CONVERSATION_TEST(test_conversation_token_is_kept_for_too_long),
 		CONVERSATION_TEST(test_conversation_adopted_keeps_the_token_for_too_long),
+		CONVERSATION_TEST(test_conversation_order_is_not_obeyed),
 		CONVERSATION_TEST(test_conversation_failures_without_token),
 		CONVERSATION_TEST(test_conversation_guesses_of_all_sessions),
 		CONVERSATION_TEST(test_conversation_what_is_absent_is_gone),

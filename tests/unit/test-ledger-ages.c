@@ -113,6 +113,36 @@ static void test_old_loaded_one_is_flushed_where_it_is(void **state)
 	assert_int_equal(a->tokens, 1);
 }
 
+static void test_order_that_is_not_obeyed(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+	uint64_t order;
+
+	(void)state;
+	actor_make(a, HMAC(1));
+	actor_make(a, HMAC(2));
+	actor_save(a, HMAC(2));
+	actor_make(b, HMAC(3));
+	assert_int_equal(ledger_unobeyed_order(a->party), 0);
+	actor_saves(b, GAP / 2 + 1);
+	assert_int_equal(a->flushes, 2);
+	order = ledger_unobeyed_order(a->party);
+	assert_int_not_equal(order, 0);
+	assert_int_equal(ledger_unobeyed_order(b->party), 0);
+	scene_pass(341);
+	actor_saves(b, 1);
+	assert_int_equal(a->flushes, 4); /* given again, it is the same */
+	assert_int_equal(ledger_unobeyed_order(a->party), order);
+	ledger_gone_session(a->party, HMAC(1));
+	assert_int_equal(ledger_unobeyed_order(a->party), 0); /* others can flush what is saved */
+	actor_make(a, HMAC(1));
+	actor_saves(b, GAP / 2 + 1);
+	assert_true(ledger_unobeyed_order(a->party) > order);
+	actor_saves(a, 1); /* it was busy, and what it has is young again */
+	assert_int_equal(ledger_unobeyed_order(a->party), 0);
+}
+
 static void test_saves_make_own_ones_young(void **state)
 {
 	struct actor *a = actor_join(ALICE);
@@ -270,6 +300,7 @@ int main(void)
 		TEST(test_order_that_is_neglected),
 		TEST(test_saves_that_cannot_be),
 		TEST(test_old_loaded_one_is_flushed_where_it_is),
+		TEST(test_order_that_is_not_obeyed),
 		TEST(test_saves_make_own_ones_young),
 		TEST(test_saving_and_loading_make_young),
 		TEST(test_ages_do_not_wrap),
