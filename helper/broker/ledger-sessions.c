@@ -12,9 +12,14 @@
 
 #include "broker/config.h"
 
-/* Part 2, TPM_PT_CONTEXT_GAP_MAX: 2^n - 1, n at least 8. */
-#define GAP_MIN     255
-#define GAP_DEFAULT 65535
+/*
+ * Part 2, TPM_PT_CONTEXT_GAP_MAX: 2^n - 1, n at least 8. TPMs keep the lower 8 or 16 bits of their
+ * counters with a session (CONTEXT_SLOT of the reference code is a UINT16, as in software TPMs).
+ * To flush sooner than a greater gap demands is no harm; to believe in one is, as it makes nothing
+ * ever old.
+ */
+#define GAP_MIN 255
+#define GAP_MAX 65535
 
 #define ORDER_MS    340000 /* then an order counts as neglected: relays wait for a TPM 330 s */
 #define SAVES_SLACK 4096   /* saves that one report may hold beyond what is due */
@@ -235,12 +240,40 @@ enum account_answer ledger_flush_session(struct ledger_party *party, uint32_t ha
 	return ACCOUNT_YES;
 }
 
+/*
+ * TPM_PT_CONTEXT_GAP_MAX of TPM. Where uids differ about it, the least that two of them have told:
+ * one alone neither keeps old sessions by telling too much, if two others know better, nor has
+ * those of others flushed by telling too little.
+ */
+static uint32_t session_gap(const struct ledger_tpm *tpm)
+{
+	uint32_t least = 0; /* 0: nobody has told */
+	uint32_t second = 0;
+
+	for (GList *link = tpm->users.head; link; link = link->next) {
+		const struct ledger_user *user = link->data;
+		uint32_t gap = user->gap;
+
+		if (gap == 0)
+			continue;
+		if (least == 0 || gap < least) {
+			second = least;
+			least = gap;
+		} else if (second == 0 || gap < second) {
+			second = gap;
+		}
+	}
+	if (least == 0)
+		return GAP_MAX;
+	return second == 0 ? least : second;
+}
+
 /* Whether SESSION stands in everybody's way soon. */
 static bool session_is_serious(const struct ledger_tpm_session *session)
 {
 	const struct ledger_tpm *tpm = session->user->tpm;
 
-	return tpm->saves - session->saved_at > (uint64_t)tpm->gap / 4 * 3;
+	return tpm->saves - session->saved_at > (uint64_t)session_gap(tpm) / 4 * 3;
 }
 
 /*
@@ -279,23 +312,26 @@ static struct ledger_party *session_flusher(
 
 bool ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap)
 {
-	struct ledger_tpm *tpm = party->user->tpm;
+	struct ledger_user *user = party->user;
+	struct ledger_tpm *tpm = user->tpm;
 	int64_t now = ledger_now();
 	struct ledger_tpm_session *session;
 	struct ledger_party *flusher;
 	GHashTableIter iter;
 
-	/* a relay tells sooner than that, and no TPM's gap shrinks */
-	gap = gap == 0 ? GAP_DEFAULT : MAX(gap, GAP_MIN);
-	tpm->gap = MAX(tpm->gap, gap);
-	if (count > tpm->gap / 16 + SAVES_SLACK)
+	/* no TPM's gap shrinks */
+	gap = gap == 0 ? GAP_MAX : CLAMP(gap, GAP_MIN, GAP_MAX);
+	user->gap = MAX(user->gap, gap);
+	gap = session_gap(tpm);
+	/* a relay tells sooner than that */
+	if (count > user->gap / 16 + SAVES_SLACK)
 		return false;
 	tpm->saves += count;
 	g_hash_table_iter_init(&iter, tpm->tpm_sessions);
 	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&session)) {
 		if (session->party == party) {
 			session_renew(tpm, session);
-		} else if (tpm->saves - session->saved_at > tpm->gap / 2 &&
+		} else if (tpm->saves - session->saved_at > gap / 2 &&
 			   (session->order == LEDGER_ORDER_NONE ||
 				   session_order_is_stale(session, party, now))) {
 			flusher = session_flusher(session, party);

@@ -53,6 +53,7 @@ struct ledger_user {
 
 	unsigned tpm_sessions;
 	unsigned tpm_sessions_reserved;
+	uint32_t gap; /* TPM_PT_CONTEXT_GAP_MAX, the largest that its relays told; 0: none did */
 
 	uint32_t hierarchy_failures; /* as of hierarchy_failed_at */
 	int64_t hierarchy_failed_at;
@@ -75,7 +76,6 @@ struct ledger_tpm {
 	GHashTable *tpm_sessions; /* lower 24 bits of the handle -> struct ledger_tpm_session */
 	unsigned tpm_sessions_reserved;
 	uint64_t saves; /* the TPM's context counter, as far as it was told */
-	uint32_t gap;   /* TPM_PT_CONTEXT_GAP_MAX, the largest that was told; 0: none was */
 };
 
 struct ledger_tpm_session {

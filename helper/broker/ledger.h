@@ -112,11 +112,12 @@ void ledger_gone_session(struct ledger_party *party, uint32_t handle);
 enum account_answer ledger_flush_session(struct ledger_party *party, uint32_t handle);
 /*
  * The TPM's context counter advanced by COUNT: each loaded session of the party was saved anew.
- * What is older than half of GAP (0: 65535; the largest ever told of this TPM counts) is ordered
- * flushed: by the party that has it loaded; if it is saved, by one of its uid, or beyond three
- * quarters by this one. Ordered once; again if that one leaves without having done it, does not do
- * it for 340 s (its own uid: until three quarters), or the TPM session was saved or loaded since.
- * False where no relay counts so many before it tells.
+ * What is older than half of GAP (0: 65535, and no more than that; of a uid the largest that its
+ * parties told, of several uids the least that two of them did) is ordered flushed: by the party
+ * that has it loaded; if it is saved, by one of its uid, or beyond three quarters by this one.
+ * Ordered once; again if that one leaves without having done it, does not do it for 340 s (its own
+ * uid: until three quarters), or the TPM session was saved or loaded since. False where no relay
+ * counts so many before it tells.
  */
 bool ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap);
 

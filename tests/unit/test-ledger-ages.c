@@ -207,7 +207,7 @@ static void test_gap_of_small_tpms(void **state)
 		uint32_t gap;
 		uint32_t half;
 	} gaps[] = {{"a", 0, 32767}, {"b", 65535, 32767}, {"c", 255, 127}, {"d", 1, 127},
-		{"e", UINT32_MAX, 0x7fffffff}};
+		{"e", UINT32_MAX, 32767}, {"f", 65536, 32767}};
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof gaps / sizeof gaps[0]; i++) {
@@ -229,6 +229,32 @@ static void test_gap_of_small_tpms(void **state)
 		assert_int_equal(a->flushes, 1);
 		assert_int_equal(a->flush, HMAC(i));
 	}
+}
+
+/* One uid's word does not make all sessions young for ever, nor those of others old. */
+static void test_gap_that_others_know_better(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+	struct actor *c = actor_join(CAROL);
+
+	(void)state;
+	assert_true(ledger_saves(a->party, 1, 255));
+	assert_true(ledger_saves(b->party, 1, 255));
+	assert_true(ledger_saves(c->party, 1, UINT32_MAX));
+	actor_make(c, HMAC(1));
+	assert_true(ledger_saves(b->party, 128, 255));
+	scene_settle();
+	assert_int_equal(c->flushes, 1);
+	a = actor_join_as(OTHER, ALICE, false);
+	b = actor_join_as(OTHER, BOB, false);
+	c = actor_join_as(OTHER, CAROL, false);
+	assert_true(ledger_saves(a->party, 1, GAP));
+	assert_true(ledger_saves(b->party, 1, GAP));
+	actor_make(a, HMAC(1));
+	assert_true(ledger_saves(c->party, 4000, 255));
+	scene_settle();
+	assert_int_equal(a->flushes, 0);
 }
 
 static void test_another_tpm_has_its_own_counter(void **state)
@@ -305,6 +331,7 @@ int main(void)
 		TEST(test_saving_and_loading_make_young),
 		TEST(test_ages_do_not_wrap),
 		TEST(test_gap_of_small_tpms),
+		TEST(test_gap_that_others_know_better),
 		TEST(test_another_tpm_has_its_own_counter),
 		TEST(test_order_is_given_anew),
 		TEST(test_callback_ends_sessions),
