@@ -54,6 +54,8 @@ struct ledger_user {
 	unsigned tpm_sessions;
 	unsigned tpm_sessions_reserved;
 	uint32_t gap; /* TPM_PT_CONTEXT_GAP_MAX, the largest that its relays told; 0: none did */
+	int64_t saves_debt; /* as of saves_debt_at; see SAVES_PER_SECOND in ledger-sessions.c */
+	int64_t saves_debt_at;
 
 	uint32_t hierarchy_failures; /* as of hierarchy_failed_at */
 	int64_t hierarchy_failed_at;
@@ -124,6 +126,8 @@ void ledger_schedule(struct ledger *ledger);
 
 /* The next order to flush of TPM, which counts as sent. */
 struct ledger_event ledger_next_order(struct ledger_tpm *tpm);
+/* What USER's relays have told of saves lately: a new session begins where the last ended. */
+int64_t ledger_saves_debt(const struct ledger_user *user, int64_t now);
 /* PARTY is leaving: the TPM sessions loaded in it are gone, the saved ones stay. */
 void ledger_leave_sessions(struct ledger_party *party);
 

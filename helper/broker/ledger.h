@@ -117,7 +117,8 @@ enum account_answer ledger_flush_session(struct ledger_party *party, uint32_t ha
  * that has it loaded; if it is saved, by one of its uid, or beyond three quarters by this one.
  * Ordered once; again if that one leaves without having done it, does not do it for 340 s (its own
  * uid: until three quarters), or the TPM session was saved or loaded since. False where no relay
- * counts so many before it tells.
+ * counts so many before it tells, or no TPM does so many in the time. An unsettled party may tell
+ * at once of a time in which there was no broker: then no more count than could be.
  */
 bool ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap);
 

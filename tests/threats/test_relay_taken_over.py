@@ -77,16 +77,32 @@ class Sessions(TakenOver):
         victim.random()  # an order would be carried out before this
         self.assertEqual(victim.code(command(POLICY_RESTART, [session])), 0)
 
+    def test_row_31_saves_by_many_messages(self):
+        """Each of them possible, but not all at once, however many sessions share them."""
+        victim, first, second = self.victim(), self.hostile(), self.hostile()
+        session = made(victim, start_session(kind=1))
+        first.tell(SAVES, argument=SAVES_MAX)
+        self.assertEqual(first.ask(FLUSH_BEGIN, handle=session), NO)
+        for _ in range(1000):
+            try:
+                second.tell(SAVES, argument=SAVES_MAX)
+            except ConnectionError:
+                break
+        self.assert_ended(second, "it counted more saves than there can be")
+        victim.random()
+        self.assertEqual(victim.code(command(POLICY_RESTART, [session])), 0)
+
     def test_row_31_saves_of_others(self):
         """Made old by a lie that is possible, a saved session is its own user's to flush."""
         victim, hostile = self.victim(), self.hostile()
         session = made(victim, start_session(kind=1))
         done(victim, with_handle(CONTEXT_SAVE, session))
-        for _ in range(65535 // 2 // SAVES_MAX + 1):
-            hostile.tell(SAVES, argument=SAVES_MAX)
+        hostile.tell(SAVES, argument=140, values=(255, 0, 0))  # nobody knows better
         # The second comes after the broker had nothing else to do.
         answers = [hostile.ask(FLUSH_BEGIN, handle=session) for _ in range(2)]
         self.assertEqual((answers, hostile.orders), ([NO] * 2, []))
+        victim.random()  # after the order
+        self.assertEqual(self.account("user1")["tpm_sessions"], 0)
 
     def test_row_31_orders_that_are_not_obeyed(self):
         """Each makes room for one more: who does not carry them out gets no more by it."""

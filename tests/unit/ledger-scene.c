@@ -161,6 +161,7 @@ void actor_saves(struct actor *actor, uint32_t count)
 
 		assert_true(ledger_saves(actor->party, some, GAP));
 		count -= some;
+		scene_pass_ms(some / 32); /* no TPM is faster */
 	}
 	scene_settle();
 }
