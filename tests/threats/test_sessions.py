@@ -15,7 +15,7 @@ from wire import (CC_CREATE_PRIMARY, CC_GET_RANDOM, NULL, Caller, command, respo
 
 POLICY_RESTART = 0x180
 SESSION_HANDLES = 0x905
-NO_SESSION, NOT_OWN = 0x000B0903, 0x000B01CB
+NO_SESSION, NOT_OWN, NOT_HERE = 0x000B0903, 0x000B01CB, 0x000B0910
 EVERYTHING = without()
 SESSIONS_OF_TPM = 64
 PT_ACTIVE_LEFT = 0x206  # TPM_PT_HR_ACTIVE_AVAIL
@@ -61,8 +61,10 @@ class Others(Scenario):
         key = made(victim, primary())
         attacker = machine.open(EVERYTHING)
         for code in (0x173, CONTEXT_SAVE):
-            self.assertNotEqual(attacker.code(with_handle(code, key)), 0)
-        self.assertNotEqual(attacker.code(flush(key)), 0)
+            self.assertEqual(f"{attacker.code(with_handle(code, key)):#x}", f"{NOT_HERE:#x}")
+        self.assertEqual(f"{attacker.code(flush(key)):#x}", f"{NOT_OWN:#x}")
+        # By the relay, on whose word the kernel's resource manager depends.
+        self.assertEqual([rule for _, rule, _ in machine.refusals()], ["not-own"] * 3)
         self.assertEqual(victim.code(with_handle(0x173, key)), 0)
 
 
