@@ -1,11 +1,13 @@
 """TPM sessions, of which a TPM has few, and its time, of which it has one for all."""
 
+import select
 import socket
 import struct
 
 from commands import (CONTEXT_LOAD, CONTEXT_SAVE, READ_CLOCK, RSA_STORAGE_TEMPLATE, flush, primary,
                       session_entry, with_handle)
 from harness import GROUPS, PATIENCE, Broker, Swtpm, TestCase, readable
+from hostile import GONE
 from relay import COMMANDS, SAVES, Relay
 from scenario import (SHIPPED, Machine, Scenario, done, made, open_to_members, properties,
                       without)
@@ -141,6 +143,21 @@ class Exhaustion(Scenario):
             saved = done(relay.client, with_handle(CONTEXT_SAVE, session))[10:]
             done(relay.client, command(CONTEXT_LOAD, parameters=saved))
         self.assertIn(SAVES, relay.resume())
+
+    def test_row_21_client_that_does_not_read(self):
+        """Its relay waits for it, and has a TPM session that becomes too old meanwhile."""
+        relay = self.start(Relay, self.start(Swtpm))
+        session = made(relay.client, start_session())
+        client = relay.client.socket
+        client.setblocking(False)
+        random = b""
+        while select.select([], [client], [], 0.2)[1]:
+            random = random or command(CC_GET_RANDOM, parameters=b"\0\x20") * 16
+            random = random[client.send(random):]
+        relay.order_flush(session)
+        told = None
+        while told != GONE:
+            told = relay.facts.get(timeout=PATIENCE)
 
     def take_few(self, tpm):
         for _ in range(8):
