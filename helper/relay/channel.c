@@ -246,11 +246,12 @@ int channel_send(struct channel *channel, const void *bytes, size_t size, size_t
 			channel->client_gone = true;
 			return -EPIPE;
 		}
+		/* also where it came before this, with the TPM's response */
+		if (channel->link.order_count > 0 && channel->tpm >= 0)
+			return -EAGAIN;
 		/* A client that never reads is a client that does nothing: the limits hold. */
 		channel_wait(channel, channel->client, POLLOUT, limited_timeout(channel, -1));
 		end_of_time(channel);
-		if (channel->link.order_count > 0)
-			return -EAGAIN;
 	}
 	channel->idle_deadline = deadline_after(channel->idle_ns);
 	return 0;
@@ -270,6 +271,12 @@ static uint64_t answer_deadline(const struct link *link, uint64_t start)
 	return start + (link->deferred ? ANSWER_NS : SIGN_OF_LIFE_NS);
 }
 
+static void hear_orders(struct channel *channel)
+{
+	if (channel->link.order_count > 0 && channel->ordered)
+		channel->ordered(channel->context);
+}
+
 int channel_ask(struct channel *channel, const struct account_message *question,
 	struct account_message *ret_answer)
 {
@@ -277,6 +284,7 @@ int channel_ask(struct channel *channel, const struct account_message *question,
 	uint64_t start = channel_now();
 	int r = 0;
 
+	hear_orders(channel);
 	if (channel->tpm < 0)
 		return -ECANCELED;
 	r = link_ask(link, question);
@@ -287,8 +295,7 @@ int channel_ask(struct channel *channel, const struct account_message *question,
 		short client = channel_wait(
 			channel, channel->client, 0, left_ms(answer_deadline(link, start)));
 
-		if (link->order_count > 0 && channel->ordered)
-			channel->ordered(channel->context);
+		hear_orders(channel);
 		if (channel->tpm < 0)
 			r = -ECANCELED;
 		else if (link->question.type == ACCOUNT_INVALID)
