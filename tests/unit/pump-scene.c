@@ -253,6 +253,14 @@ struct step order(enum account_type type, uint32_t handle)
 	return message_step(PLAY_ORDER, type, 0, handle);
 }
 
+struct step tpm_after_order(uint32_t code, struct bytes answer, uint32_t handle)
+{
+	struct step step = tpm(code, answer);
+
+	step.message = order(ACCOUNT_FLUSH, handle).message;
+	return step;
+}
+
 struct step reads(size_t size)
 {
 	return (struct step){.play = PLAY_READ, .size = size};
@@ -342,6 +350,8 @@ static bool play_tpm(struct scene *scene, const struct step *step)
 	}
 	if (step->play == PLAY_BREAK)
 		return shutdown(scene->tpm, SHUT_RDWR) == 0;
+	if (step->message.type != ACCOUNT_INVALID && !send_message(scene, &step->message))
+		return false;
 	return send(scene->tpm, step->answer.bytes, step->answer.size, 0) ==
 	       (ssize_t)step->answer.size;
 }

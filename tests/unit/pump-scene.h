@@ -82,6 +82,8 @@ struct step told_end(bool failed, uint32_t counter, uint32_t maximum, uint32_t i
 struct step told_saves(uint32_t count, uint32_t gap);
 struct step told_refused(uint32_t code, const char *rule);
 struct step order(enum account_type type, uint32_t handle);
+/* The order comes after the command CODE and before its response. */
+struct step tpm_after_order(uint32_t code, struct bytes answer, uint32_t handle);
 struct step reads(size_t size);
 struct step leaves(void);
 

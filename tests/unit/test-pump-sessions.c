@@ -201,6 +201,24 @@ static void test_pump_client_that_does_not_read_keeps_no_session(void **state)
 	assert_null(account_session(&s->pump.account, OWN));
 }
 
+/* Nothing happens any more after the order that would end a wait. */
+static void test_pump_order_comes_with_the_response(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		tpm_after_order(GET_RANDOM, random_bytes(), OWN),
+		tpm(TPM_CC_FLUSH_CONTEXT, response_of(0)),
+		told(ACCOUNT_GONE, 0, OWN),
+		leaves(),
+	};
+
+	scene_own_session(s, OWN);
+	fill(s);
+	scene_send(s, get_random());
+	PLAY(s, steps);
+	serve(s);
+}
+
 /* The response is whole, whatever was done meanwhile. */
 static void test_pump_response_is_whole_after_an_order(void **state)
 {
@@ -367,6 +385,7 @@ int main(void)
 		PUMP_TEST(test_pump_own_session_is_flushed_without_a_question),
 		PUMP_TEST(test_pump_order_comes_before_the_next_command),
 		PUMP_TEST(test_pump_client_that_does_not_read_keeps_no_session),
+		PUMP_TEST(test_pump_order_comes_with_the_response),
 		PUMP_TEST(test_pump_response_is_whole_after_an_order),
 		PUMP_TEST(test_pump_resumed_tells_what_there_is),
 		PUMP_TEST(test_pump_resumed_asks_once_more),
