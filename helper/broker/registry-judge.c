@@ -109,8 +109,7 @@ static enum account_answer judge_absent(const struct registry_table *table,
 {
 	if (registry_table_is_young(table, found))
 		return ACCOUNT_YES;
-	if (found->state == REGISTRY_OWN ||
-		(found->state == REGISTRY_DOUBTFUL && found->was == REGISTRY_NONE))
+	if (found->state == REGISTRY_OWN || found->state == REGISTRY_DOUBTFUL)
 		*change = change_remove(found);
 	return ACCOUNT_YES;
 }

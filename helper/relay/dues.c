@@ -83,7 +83,6 @@ static int pay_token(struct channel *channel, struct dues *dues, struct dues_ref
 	*ret_refusal = ask(channel, &question, "dictionary-attack", TPM_RC_LOCKOUT, &answer);
 	if (ret_refusal->rule)
 		return 0;
-	channel->link.held |= ACCOUNT_HELD_DA;
 	r = query_lockout(
 		channel, &dues->lockout.counter, &dues->lockout.maximum, &dues->lockout.interval);
 	if (r == -EBADMSG) { /* what the TPM does not tell cannot be judged */
@@ -188,8 +187,6 @@ static struct dues_refusal pay_turn(struct channel *channel, const struct tpm_co
 	struct account_message answer = {0};
 	struct dues_refusal refused = ask(channel, &question, "turn", TPM_RC_DISABLED, &answer);
 
-	if (!refused.rule)
-		channel->link.held |= ACCOUNT_HELD_TURN;
 	if (answer.argument == ACCOUNT_LIMIT && question.argument == 1)
 		return refusal("hierarchy-guesses", TPM_RC_LOCKOUT);
 	return refused;

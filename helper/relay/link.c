@@ -102,6 +102,14 @@ void link_abandon(struct link *link)
 	}
 }
 
+/* What a question asks for, of enum account_held. */
+static uint32_t what_is_held(uint32_t type)
+{
+	if (type == ACCOUNT_DA_BEGIN)
+		return ACCOUNT_HELD_DA;
+	return type == ACCOUNT_TURN_BEGIN ? ACCOUNT_HELD_TURN : 0;
+}
+
 static void link_take_answer(struct link *link, const struct account_message *message)
 {
 	if (link->question.type == ACCOUNT_INVALID || message->serial != link->question.serial)
@@ -112,6 +120,9 @@ static void link_take_answer(struct link *link, const struct account_message *me
 	}
 	link->answer = *message;
 	if (!link->abandoned) {
+		/* at once: RESUME may be next */
+		if (message->argument == ACCOUNT_YES)
+			link->held |= what_is_held(link->question.type);
 		link->question.type = ACCOUNT_INVALID;
 		return;
 	}

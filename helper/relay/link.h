@@ -27,7 +27,7 @@ struct link {
 	struct account_message answer;   /* to `question.serial`; type 0: none yet */
 	bool deferred;                   /* the broker is there, and the answer comes later */
 	bool abandoned; /* nobody waits for the answer any more: what it grants is given back */
-	uint32_t held;  /* enum account_held, as bits */
+	uint32_t held;  /* enum account_held, as bits: set by the answer */
 	uint32_t sessions[POLICY_SLOTS_MAX]; /* TPM sessions that the broker knows of; 0: free */
 	uint32_t orders[LINK_ORDERS_MAX];
 	unsigned order_count;

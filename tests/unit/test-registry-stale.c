@@ -171,6 +171,23 @@ static void test_doubtful_is_not_gone_while_commands_wait(void **state)
 	assert_int_equal(state_of(scene, &entry), REGISTRY_NONE);
 }
 
+/* The broker was lost with the session: nobody will ever say what became of the claim. */
+static void test_lost_claim_is_not_for_ever(void **state)
+{
+	struct registry_scene *scene = *state;
+	struct registry_entry entry = nv_entry(ALICE, 1, 7);
+
+	registry_scene_time_stands = true;
+	assert_int_equal(ask_claim(scene, &entry), ACCOUNT_YES);
+	registry_scene_reopen(scene);
+	registry_scene_pass(340);
+	see_absent(scene, &entry);
+	assert_int_equal(state_of(scene, &entry), REGISTRY_DOUBTFUL);
+	registry_scene_pass(1);
+	see_absent(scene, &entry);
+	assert_int_equal(state_of(scene, &entry), REGISTRY_NONE);
+}
+
 /* One session looked and saw nothing; before it said so, another one had made it. */
 static void test_own_is_not_gone_at_once(void **state)
 {
@@ -240,6 +257,7 @@ int main(void)
 		TEST(test_what_is_absent_is_gone),
 		TEST(test_claim_replaces_what_is_own),
 		TEST(test_doubtful_is_not_gone_while_commands_wait),
+		TEST(test_lost_claim_is_not_for_ever),
 		TEST(test_own_is_not_gone_at_once),
 		TEST(test_what_is_gone_is_kept_from_others),
 	};
