@@ -1,0 +1,66 @@
+"""What scenarios have in common: the machine that they run on, and tpmgate installed."""
+
+import time
+import unittest
+
+here = None  # the Machine, from run.py
+TCTI = {"TPM2TOOLS_TCTI": "tpmgate:"}
+installed = False
+
+
+class Holder:
+    """A session that is held and used all the time: holder.py in the guest, as a service."""
+
+    count = 0
+
+    def __init__(self, machine, user, device):
+        Holder.count += 1
+        self.machine = machine
+        self.log = f"/run/vm/holders/{Holder.count}"
+        machine.run(f"mkdir -m 1777 -p /run/vm/holders; rm -f {self.log}; "
+                    f"systemd-run --quiet --collect --unit=vm-holder-{Holder.count} --uid={user} "
+                    f"python3 -B /run/vm/holder.py {self.log} '{device}'")
+        machine.eventually(lambda: len(self.lines()) > 1, f"{user} holds a session")
+        self.session = self.lines()[0]
+
+    def lines(self):
+        return self.machine.run(f"cat {self.log}", check=False).output.split("\n")[:-1]
+
+    def codes(self):
+        """The response codes so far, in hexadecimal."""
+        return self.lines()[1:]
+
+    def goes_on(self):
+        """Waits for two more responses: one may have been on its way."""
+        count = len(self.codes())
+        self.machine.eventually(lambda: len(self.codes()) >= count + 2, "it gets responses")
+
+
+class Scenario(unittest.TestCase):
+    installs = True  # whether tpmgate is there before the first test
+
+    @classmethod
+    def setUpClass(cls):
+        global installed
+        if cls.installs and not installed:
+            here.install()
+            here.run("gpasswd -a carol tpmgate-users")
+            installed = True
+
+    def setUp(self):
+        self.machine = here
+        self.run_in_guest = here.run
+        self.began = time.monotonic()
+
+    def tearDown(self):
+        print(f"({time.monotonic() - self.began:.1f} s) ", end="", flush=True)
+
+    def hold(self, user, device=""):
+        return Holder(here, user, device)
+
+    def run(self, result=None):
+        before = len(result.failures) + len(result.errors)
+        super().run(result)
+        if len(result.failures) + len(result.errors) > before:
+            print(here.run("journalctl -b --no-pager -o short-monotonic -n 60", check=False).output)
+        return result
