@@ -51,6 +51,23 @@ void registry_scene_free(struct registry_scene *scene)
 	g_free(scene->directory);
 }
 
+int registry_scene_setup(void **state)
+{
+	struct registry_scene *scene = g_new0(struct registry_scene, 1);
+
+	*scene = registry_scene_new();
+	*state = scene;
+	return 0;
+}
+
+int registry_scene_teardown(void **state)
+{
+	registry_scene_time_stands = false;
+	registry_scene_free(*state);
+	g_free(*state);
+	return 0;
+}
+
 void registry_scene_reopen(struct registry_scene *scene)
 {
 	g_autofree char *problem = NULL;

@@ -14,6 +14,10 @@ struct registry_scene {
 struct registry_scene registry_scene_new(void);
 void registry_scene_free(struct registry_scene *scene);
 
+/* Of a test whose state is a scene; time flies again after it. */
+int registry_scene_setup(void **state);
+int registry_scene_teardown(void **state);
+
 /* Removes DIRECTORY and all in it. */
 void registry_scene_remove(const char *directory);
 

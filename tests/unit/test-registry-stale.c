@@ -12,23 +12,6 @@
 #define ALICE 1000
 #define BOB   1001
 
-static int setup(void **state)
-{
-	struct registry_scene *scene = g_new0(struct registry_scene, 1);
-
-	*scene = registry_scene_new();
-	*state = scene;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	registry_scene_time_stands = false;
-	registry_scene_free(*state);
-	g_free(*state);
-	return 0;
-}
-
 /* A command of the former owner may still be on its way to the TPM. */
 static void test_what_was_dropped_is_kept_from_others(void **state)
 {
@@ -251,7 +234,8 @@ static void test_what_is_gone_is_kept_from_others(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)                                                                                 \
+	cmocka_unit_test_setup_teardown(name, registry_scene_setup, registry_scene_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_what_was_dropped_is_kept_from_others),
 		TEST(test_what_is_absent_is_gone),

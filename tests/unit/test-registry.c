@@ -15,22 +15,6 @@
 #define ALICE 1000
 #define BOB   1001
 
-static int setup(void **state)
-{
-	struct registry_scene *scene = g_new0(struct registry_scene, 1);
-
-	*scene = registry_scene_new();
-	*state = scene;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	registry_scene_free(*state);
-	g_free(*state);
-	return 0;
-}
-
 static void test_claim_grants_nothing_until_confirmed(void **state)
 {
 	struct registry_scene *scene = *state;
@@ -451,7 +435,8 @@ static void test_requests_that_make_no_sense(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)                                                                                 \
+	cmocka_unit_test_setup_teardown(name, registry_scene_setup, registry_scene_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_claim_grants_nothing_until_confirmed),
 		TEST(test_claim_that_failed_is_gone),
