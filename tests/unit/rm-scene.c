@@ -341,3 +341,19 @@ void rm_tpm_lie(struct rm_scene *scene, uint32_t code, const void *answer, size_
 	ask_tpm(scene, rm_command(FAKE_TPM_CC_LIE, NULL, 0, NULL, 0, parameters, writer.used),
 		response);
 }
+
+void assert_public(struct rm_scene *scene, unsigned space, uint32_t handle, uint32_t expected)
+{
+	uint32_t number = 0;
+
+	OK(rm_public(scene, space, handle, &number));
+	assert_int_equal(number, expected);
+}
+
+void start_four(struct rm_scene *scene, unsigned space, uint32_t sessions[4])
+{
+	uint32_t number;
+
+	for (unsigned i = 0; i < 4; i++)
+		OK(rm_session_start(scene, space, RM_SE_POLICY, &sessions[i], &number));
+}

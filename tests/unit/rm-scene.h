@@ -93,3 +93,16 @@ unsigned rm_tpm_count(struct rm_scene *scene, uint32_t kind);
 uint32_t rm_tpm_saved_session(struct rm_scene *scene);
 void rm_tpm_reset(struct rm_scene *scene, bool started);
 void rm_tpm_lie(struct rm_scene *scene, uint32_t code, const void *answer, size_t size);
+
+#define OK(call) assert_int_equal(call, TPM_RC_SUCCESS)
+
+#define RC_LOST_H0     (TPM_RC_LAYER | TPM_RC_REFERENCE_H0)
+#define RC_LOST_S0     (TPM_RC_LAYER | TPM_RC_REFERENCE_S0)
+#define RC_NO_OBJECTS  (TPM_RC_LAYER | TPM_RC_OBJECT_MEMORY)
+#define RC_NO_SESSIONS (TPM_RC_LAYER | TPM_RC_SESSION_MEMORY)
+#define RC_FLUSH       (TPM_RC_LAYER | 0x1cbu) /* TPM_RC_HANDLE about parameter 1 */
+
+/* That HANDLE of SPACE is the object that the TPM knows as EXPECTED. */
+void assert_public(struct rm_scene *scene, unsigned space, uint32_t handle, uint32_t expected);
+/* Four policy sessions. */
+void start_four(struct rm_scene *scene, unsigned space, uint32_t sessions[4]);
