@@ -34,7 +34,7 @@ struct conversation {
 	guint wait_timer;   /* of a question that is not answered at once */
 	guint token_timer;  /* as long as it has the token */
 	guint settle_timer; /* until an adopted session has told what it holds */
-	guint order_timer;  /* as long as it has not flushed what is loaded in it */
+	guint order_timer;  /* as long as it has not renewed what is loaded in it */
 	uint64_t order;     /* ledger_unobeyed_order() as that began */
 };
 
@@ -106,14 +106,14 @@ static void conversation_watch_orders(struct conversation *conversation)
 			CONVERSATION_ORDER_MS, conversation_on_unobeyed, conversation);
 }
 
-/* What is loaded in it nobody else can flush, and others cannot save theirs any more soon. */
+/* What is loaded in it nobody else can renew, and others cannot save theirs any more soon. */
 static gboolean conversation_on_unobeyed(gpointer data)
 {
 	struct conversation *conversation = data;
 
 	conversation->order_timer = 0;
 	if (ledger_unobeyed_order(conversation->party) == conversation->order)
-		conversation_end(conversation, "it did not flush a TPM session that is too old");
+		conversation_end(conversation, "it did not renew a TPM session that is too old");
 	else
 		conversation_watch_orders(conversation);
 	return G_SOURCE_REMOVE;

@@ -18,12 +18,22 @@
  */
 #define NV_WRITE MS_PER_HOUR
 
-int64_t ledger_now(void)
+static int64_t ms_of(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_BOOTTIME, &now);
+	clock_gettime(clock, &now);
 	return (int64_t)now.tv_sec * LEDGER_SECOND + now.tv_nsec / 1000000;
+}
+
+int64_t ledger_now(void)
+{
+	return ms_of(CLOCK_BOOTTIME);
+}
+
+int64_t ledger_awake(void)
+{
+	return ms_of(CLOCK_MONOTONIC);
 }
 
 /* ---- charges ---- */

@@ -23,14 +23,7 @@
 
 #define ORDER_MS    340000 /* then an order counts as neglected: relays wait for a TPM 330 s */
 #define SAVES_SLACK 4096   /* saves that one report may hold beyond what is due */
-/*
- * What all relays of a uid tell, in the long run. Hardware takes milliseconds for a save; software
- * TPMs on a fast machine make some 7,000 a second through a relay, each with a load that the broker
- * is asked about, and some 35,000 with nothing between.
- */
-#define SAVES_PER_SECOND 32768
-#define SAVE             LEDGER_SECOND /* in a user's saves_debt, which falls each ms */
-#define ENDING_MAX       2 /* of one uid, to make room: who does not flush gains nothing */
+#define ENDING_MAX  2      /* of one uid, to make room: who does not flush gains nothing */
 
 /* A TPM shows one session as 0x02nnnnnn and as 0x03nnnnnn. */
 static gpointer session_key(uint32_t handle)
@@ -317,36 +310,11 @@ static struct ledger_party *session_flusher(
 	return session_is_serious(session) ? party : NULL;
 }
 
-int64_t ledger_saves_debt(const struct ledger_user *user, int64_t now)
-{
-	int64_t elapsed = CLAMP(now - user->saves_debt_at, 0, LEDGER_SECOND);
-
-	return MAX(user->saves_debt - elapsed * SAVES_PER_SECOND, 0);
-}
-
-/* How many of COUNT saves that PARTY tells of count; negative: there cannot be so many. */
-static int64_t saves_counted(struct ledger_party *party, uint32_t count, int64_t now)
-{
-	struct ledger_user *user = party->user;
-	int64_t most = user->gap / 16 + SAVES_SLACK; /* a relay tells sooner than that */
-	int64_t debt = ledger_saves_debt(user, now);
-	int64_t left = MAX(most - (debt + SAVE - 1) / SAVE, 0);
-	int64_t counted = MIN(count, left);
-
-	/* while there was no broker many may have come together, of a time that is nobody's age */
-	if (count > most || (count > left && !party->unsettled))
-		return -1;
-	user->saves_debt = debt + counted * SAVE;
-	user->saves_debt_at = now;
-	return counted;
-}
-
 bool ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap)
 {
 	struct ledger_user *user = party->user;
 	struct ledger_tpm *tpm = user->tpm;
-	int64_t now = ledger_now();
-	int64_t counted;
+	int64_t now = ledger_awake();
 	struct ledger_tpm_session *session;
 	struct ledger_party *flusher;
 	GHashTableIter iter;
@@ -354,11 +322,10 @@ bool ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap)
 	/* no TPM's gap shrinks */
 	gap = gap == 0 ? GAP_MAX : CLAMP(gap, GAP_MIN, GAP_MAX);
 	user->gap = MAX(user->gap, gap);
-	gap = session_gap(tpm);
-	counted = saves_counted(party, count, now);
-	if (counted < 0)
+	if (count > user->gap / 16 + SAVES_SLACK) /* a relay tells sooner than that */
 		return false;
-	tpm->saves += (uint64_t)counted;
+	gap = session_gap(tpm);
+	tpm->saves += count;
 	g_hash_table_iter_init(&iter, tpm->tpm_sessions);
 	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&session)) {
 		if (session->party == party) {
@@ -387,7 +354,7 @@ struct ledger_event ledger_next_order(struct ledger_tpm *tpm)
 		if (session->order != LEDGER_ORDER_DUE)
 			continue;
 		session->order = LEDGER_ORDER_SENT;
-		session->ordered_at = ledger_now();
+		session->ordered_at = ledger_awake();
 		if (session->party && session->unobeyed == 0)
 			session->unobeyed = ++tpm->ledger->serial;
 		return (struct ledger_event){.party = session->ordered, .handle = session->handle};

@@ -54,8 +54,6 @@ struct ledger_user {
 	unsigned tpm_sessions;
 	unsigned tpm_sessions_reserved;
 	uint32_t gap; /* TPM_PT_CONTEXT_GAP_MAX, the largest that its relays told; 0: none did */
-	int64_t saves_debt; /* as of saves_debt_at; see SAVES_PER_SECOND in ledger-sessions.c */
-	int64_t saves_debt_at;
 
 	uint32_t hierarchy_failures; /* as of hierarchy_failed_at */
 	int64_t hierarchy_failed_at;
@@ -87,7 +85,7 @@ struct ledger_tpm_session {
 	uint64_t saved_at;          /* in saves of the TPM */
 	enum ledger_order order;
 	struct ledger_party *ordered; /* who flushes it, where it is saved */
-	int64_t ordered_at;           /* ms: as the order was sent */
+	int64_t ordered_at;           /* ms of ledger_awake(): as the order was sent */
 	uint64_t unobeyed; /* ledger->serial as it was first ordered where it is loaded, or 0 */
 	uint64_t serial;   /* ledger->serial as it was saved */
 };
@@ -126,13 +124,13 @@ void ledger_schedule(struct ledger *ledger);
 
 /* The next order to flush of TPM, which counts as sent. */
 struct ledger_event ledger_next_order(struct ledger_tpm *tpm);
-/* What USER's relays have told of saves lately: a new session begins where the last ended. */
-int64_t ledger_saves_debt(const struct ledger_user *user, int64_t now);
 /* PARTY is leaving: the TPM sessions loaded in it are gone, the saved ones stay. */
 void ledger_leave_sessions(struct ledger_party *party);
 
 /* ms of CLOCK_BOOTTIME: a TPM's own timer goes on while the machine sleeps. */
 int64_t ledger_now(void);
+/* ms of CLOCK_MONOTONIC: relays do nothing while the machine sleeps. */
+int64_t ledger_awake(void);
 
 /* s: in which one of USER's failures falls off; 0: none does. */
 uint32_t ledger_interval(const struct ledger_user *user);

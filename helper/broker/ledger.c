@@ -131,7 +131,6 @@ static void ledger_sweep(struct ledger *ledger)
 
 			after = at->next;
 			if (user->parties > 0 || user->tpm_sessions > 0 ||
-				ledger_saves_debt(user, now) > 0 ||
 				user_owes(user, ledger->config, now))
 				continue;
 			g_queue_delete_link(&tpm->users, at);

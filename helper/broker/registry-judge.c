@@ -64,8 +64,10 @@ static enum account_answer judge_claim(const struct registry_table *table,
 	if (!limits_allow(table, request, found))
 		return ACCOUNT_LIMIT;
 	*change = change_to(&request->entry, sealed ? REGISTRY_OWN : REGISTRY_CLAIMED);
-	if (found)
+	if (found) {
 		change->entry.was = REGISTRY_OWN; /* of a CLAIMED one: it replaces another */
+		change->entry.nv_size = MAX(change->entry.nv_size, found->nv_size);
+	}
 	return ACCOUNT_YES;
 }
 

@@ -45,8 +45,8 @@
  *   SAVED          the TPM session `handle` was saved by ContextSave: whoever holds the blob has it
  *   GONE           the TPM session `handle` is no more
  *   SAVES          the TPM's context counter advanced: `argument` = by so many saves at least;
- *                  values[0] = TPM_PT_CONTEXT_GAP_MAX, 0: not known. More than a TPM does in the
- *                  time make no sense
+ *                  values[0] = TPM_PT_CONTEXT_GAP_MAX, 0: not known. More than a relay counts
+ *                  before it tells make no sense. All that is loaded here was saved anew
  *   FAILED         an authorization failed; `argument` is an account_failure
  *   ABSENT         the TPM has no NV index or persistent object `handle`: a record of it is stale
  *   REFUSED        a command was refused: `argument` = response code; values[0] = command code, 0
@@ -55,8 +55,8 @@
  *   STATE          the end of the answer to RESUME: `argument` = enum account_held, as bits
  *
  *   orders: broker -> relay
- *   FLUSH          flush the TPM session `handle`: it is too old, or one too many. What is loaded
- *                  here is flushed before the next command, or the session ends
+ *   FLUSH          flush the saved TPM session `handle`: it is too old, or one too many. What is
+ *                  loaded here is renewed instead, which SAVES tells, or the session ends
  *   RESUME         a broker that started anew asks: SESSION_END for each TPM session loaded here,
  *                  then STATE, then the question that has no answer yet, once more
  *

@@ -232,6 +232,12 @@ void channel_drop(struct channel *channel)
 			break;
 }
 
+static void hear_orders(struct channel *channel)
+{
+	if (channel->link.order_count > 0 && channel->ordered)
+		channel->ordered(channel->context);
+}
+
 int channel_send(struct channel *channel, const void *bytes, size_t size, size_t *sent)
 {
 	while (*sent < size) {
@@ -246,8 +252,11 @@ int channel_send(struct channel *channel, const void *bytes, size_t size, size_t
 			channel->client_gone = true;
 			return -EPIPE;
 		}
-		/* also where it came before this, with the TPM's response */
-		if (channel->link.order_count > 0 && channel->tpm >= 0)
+		/* also where it came before this, with the TPM's response; but not while the broker
+		 * cannot be asked about it */
+		hear_orders(channel);
+		if (channel->link.order_count > 0 && channel->tpm >= 0 &&
+			channel->link.question.type == ACCOUNT_INVALID)
 			return -EAGAIN;
 		/* A client that never reads is a client that does nothing: the limits hold. */
 		channel_wait(channel, channel->client, POLLOUT, limited_timeout(channel, -1));
@@ -269,12 +278,6 @@ static int left_ms(uint64_t end)
 static uint64_t answer_deadline(const struct link *link, uint64_t start)
 {
 	return start + (link->deferred ? ANSWER_NS : SIGN_OF_LIFE_NS);
-}
-
-static void hear_orders(struct channel *channel)
-{
-	if (channel->link.order_count > 0 && channel->ordered)
-		channel->ordered(channel->context);
 }
 
 int channel_ask(struct channel *channel, const struct account_message *question,

@@ -42,15 +42,22 @@ int link_ask(struct link *link, const struct account_message *question)
 	return 0;
 }
 
-/* An order that is there already, or one too many, is not remembered: a TPM has no more sessions.
- */
-static void link_order(struct link *link, uint32_t handle)
+void link_order(struct link *link, uint32_t handle)
 {
 	for (unsigned i = 0; i < link->order_count; i++)
 		if (link->orders[i] == handle)
 			return;
 	if (link->order_count < LINK_ORDERS_MAX)
 		link->orders[link->order_count++] = handle;
+}
+
+/* Gives the token or turn back, or takes the question for it back. */
+static int link_withdraw(struct link *link)
+{
+	struct account_message message = account_message_new(
+		link->question.type == ACCOUNT_DA_BEGIN ? ACCOUNT_DA_END : ACCOUNT_TURN_END, 0);
+
+	return link_tell(link, &message);
 }
 
 static void link_give_back(struct link *link)
@@ -75,7 +82,11 @@ static void link_give_back(struct link *link)
 	case ACCOUNT_FLUSH_BEGIN: /* it stands, and will be asked once more */
 		link_order(link, link->question.handle);
 		break;
-	default: /* tokens and turns were withdrawn when they were abandoned */
+	case ACCOUNT_DA_BEGIN:
+	case ACCOUNT_TURN_BEGIN: /* the socket was full when it should have been withdrawn */
+		link_withdraw(link);
+		break;
+	default:
 		break;
 	}
 	link->question.type = ACCOUNT_INVALID;
@@ -83,23 +94,15 @@ static void link_give_back(struct link *link)
 
 void link_abandon(struct link *link)
 {
-	struct account_message message;
+	uint32_t type = link->question.type;
 
-	switch (link->question.type) {
-	case ACCOUNT_INVALID:
+	if (type == ACCOUNT_INVALID)
 		return;
-	case ACCOUNT_DA_BEGIN:
-	case ACCOUNT_TURN_BEGIN:
-		/* withdrawn: an answer that is on its way is not to this question any more */
-		message = account_message_new(
-			link->question.type == ACCOUNT_DA_BEGIN ? ACCOUNT_DA_END : ACCOUNT_TURN_END,
-			0);
-		link_tell(link, &message);
+	/* once withdrawn, an answer that is on its way is not to this question any more */
+	if ((type == ACCOUNT_DA_BEGIN || type == ACCOUNT_TURN_BEGIN) && link_withdraw(link) == 0)
 		link->question.type = ACCOUNT_INVALID;
-		return;
-	default:
+	else
 		link->abandoned = true;
-	}
 }
 
 /* What a question asks for, of enum account_held. */

@@ -51,6 +51,10 @@ int link_ask(struct link *link, const struct account_message *question);
 /* Nobody waits for the answer any more. */
 void link_abandon(struct link *link);
 
+/* Remembers that the TPM session HANDLE is to be flushed, unless that is known, or there are more
+ * such than a TPM has. */
+void link_order(struct link *link, uint32_t handle);
+
 /* Takes one message from the broker, which poll() says is there. */
 enum link_event link_receive(struct link *link);
 

@@ -3,24 +3,21 @@
 #include "relay/dues.h"
 #include "relay/filter.h"
 #include "relay/log.h"
+#include "relay/pump-sessions.h"
 #include "relay/query.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define PARTIAL_NS        UINT64_C(2000000000) /* how long half a command may stay half */
-#define CONTEXT_GAP_USUAL 65535
-#define CONTEXT_REPORTS   64 /* to the broker, while the gap passes once */
-#define QUERIES_MAX       8 /* a command has three handles, of each of which two facts can matter */
-
-static void obey_at_once(void *context);
+#define PARTIAL_NS  UINT64_C(2000000000) /* how long half a command may stay half */
+#define QUERIES_MAX 8 /* a command has three handles, of each of which two facts can matter */
 
 void pump_init(struct pump *pump, const struct policy_image *image)
 {
 	memset(pump, 0, sizeof *pump);
 	pump->image = image;
 	pump->channel = channel_new(image);
-	pump->channel.ordered = obey_at_once;
+	pump->channel.ordered = pump_renew_as_ordered;
 	pump->channel.context = pump;
 	pump->account = account_new(image->object_slots, image->session_slots);
 }
@@ -47,9 +44,7 @@ static size_t answer_failure(struct pump *pump, int error)
 {
 	if (pump->channel.tpm < 0)
 		return refuse(pump, pump->channel.released_code);
-	/* The kernel's resource manager may have flushed this descriptor's sessions, and their
-	 * numbers may be somebody else's by now. */
-	account_forget_sessions(&pump->account);
+	pump_lose_sessions(pump);
 	return refuse(
 		pump, TPM_RC_LAYER | (error == -ENOMEM ? TPM_RC_OBJECT_MEMORY : TPM_RC_FAILURE));
 }
@@ -121,121 +116,6 @@ static int judge(
 	}
 	*ret_verdict = verdict;
 	return 0;
-}
-
-/* Tells the broker which TPM sessions it knows of are not here any more. */
-static void tell_sessions(struct pump *pump, const struct tpm_command *command)
-{
-	struct link *link = &pump->channel.link;
-
-	for (unsigned i = 0; i < POLICY_SLOTS_MAX; i++) {
-		uint32_t handle = link->sessions[i];
-		bool saved =
-			command->info->code == TPM_CC_CONTEXT_SAVE && command->handles[0] == handle;
-
-		if (handle != 0 && !account_session(&pump->account, handle))
-			channel_tell_session(
-				&pump->channel, saved ? ACCOUNT_SAVED : ACCOUNT_GONE, handle);
-	}
-}
-
-static unsigned session_count(const struct account *account)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < account->session_slots; i++)
-		count += account->sessions[i].handle != 0;
-	return count;
-}
-
-/* How far two context saves may lie apart; 0: no session of this relay was saved yet. */
-static uint32_t context_gap(struct pump *pump)
-{
-	if (pump->context_gap == 0 &&
-		query_property(&pump->channel, TPM_PT_CONTEXT_GAP_MAX, &pump->context_gap) < 0)
-		pump->context_gap = CONTEXT_GAP_USUAL;
-	return pump->context_gap;
-}
-
-/*
- * Tells the broker how many times sessions were saved: a TPM refuses all saves when one saved
- * session is too many saves old. The kernel saves every session of a descriptor after each command.
- * tpmgate-rm keeps count itself, and renews what gets old.
- */
-static void count_saves(struct pump *pump, uint64_t transacted)
-{
-	struct account_message message;
-
-	if (pump->channel.backend == POLICY_BACKEND_DEVICE)
-		pump->saves += (uint32_t)transacted * session_count(&pump->account);
-	if (pump->saves == 0 || pump->channel.tpm < 0 ||
-		pump->saves < context_gap(pump) / CONTEXT_REPORTS)
-		return;
-	message = account_message_new(ACCOUNT_SAVES, pump->saves);
-	message.values[0] = pump->context_gap;
-	pump->saves = 0;
-	channel_tell(&pump->channel, &message);
-}
-
-/*
- * Whether HANDLE is to be flushed at this moment: a number that was ordered while this relay was
- * busy may be somebody else's by now.
- */
-static bool order_stands(struct pump *pump, uint32_t handle)
-{
-	struct account_message question = account_message_new(ACCOUNT_FLUSH_BEGIN, 0);
-	struct account_message answer;
-
-	if (account_session(&pump->account, handle))
-		return true;
-	question.handle = handle;
-	return channel_ask(&pump->channel, &question, &answer) == 0 &&
-	       answer.argument == ACCOUNT_YES;
-}
-
-static void flush(struct pump *pump, uint32_t handle)
-{
-	if (query_flush(&pump->channel, handle) < 0)
-		return;
-	account_forget(&pump->account, handle);
-	log_event("a TPM session was flushed: it was too old, or one too many");
-	channel_tell_session(&pump->channel, ACCOUNT_GONE, handle);
-}
-
-/* Flushes the TPM sessions that the broker wants flushed. */
-static void obey(struct pump *pump)
-{
-	struct link *link = &pump->channel.link;
-
-	while (link->order_count > 0 && pump->channel.tpm >= 0) {
-		uint32_t handle = link->orders[--link->order_count];
-
-		if (order_stands(pump, handle))
-			flush(pump, handle);
-	}
-}
-
-/*
- * Flushes those of them that are loaded here, about which the broker need not be asked: it is being
- * asked something else, and what a command waits for may take minutes. The command is judged once
- * more after that.
- */
-static void obey_at_once(void *context)
-{
-	struct pump *pump = context;
-	struct link *link = &pump->channel.link;
-	unsigned i = 0;
-
-	while (i < link->order_count && pump->channel.tpm >= 0) {
-		uint32_t handle = link->orders[i];
-
-		if (!account_session(&pump->account, handle)) {
-			i++;
-			continue;
-		}
-		link->orders[i] = link->orders[--link->order_count];
-		flush(pump, handle);
-	}
 }
 
 /* Which of POLICIES are used up. Without an answer nobody knows what the TPM did: it counts. */
@@ -426,21 +306,20 @@ static size_t answer(struct pump *pump, size_t size, const struct tpm_command *c
 size_t pump_answer(struct pump *pump, size_t size)
 {
 	struct tpm_command command;
-	uint64_t transacted;
 	uint32_t code;
 	size_t answered;
 
-	obey(pump);
+	pump_obey(pump);
 	if (pump->channel.tpm < 0)
 		return refuse(pump, pump->channel.released_code);
 	account_forget_entities(&pump->account);
 	code = tpm_command_parse(pump->input, size, &command);
 	if (code != TPM_RC_SUCCESS)
 		return refuse_by_rule(pump, NULL, "malformed", code);
-	transacted = pump->channel.transacted;
 	answered = answer(pump, size, &command);
-	tell_sessions(pump, &command);
-	count_saves(pump, pump->channel.transacted - transacted);
+	pump_tell_sessions(
+		pump, command.info->code == TPM_CC_CONTEXT_SAVE ? command.handles[0] : 0);
+	pump_report_saves(pump);
 	return answered;
 }
 
@@ -486,7 +365,7 @@ static ssize_t collect(struct pump *pump)
 
 		if (!size_is_impossible(pump) && size > 0 && pump->received >= size)
 			return (ssize_t)size;
-		obey(pump);
+		pump_obey(pump);
 		if (!size_is_impossible(pump))
 			got = channel_receive(&pump->channel, pump->input + pump->received,
 				sizeof pump->input - pump->received, partial_ms(pump));
@@ -520,7 +399,7 @@ static int deliver(struct pump *pump, size_t size)
 	int r;
 
 	while ((r = channel_send(&pump->channel, pump->output, size, &sent)) == -EAGAIN)
-		obey(pump);
+		pump_obey(pump);
 	return r;
 }
 

@@ -1,19 +1,17 @@
 """TPM sessions, of which a TPM has few, and its time, of which it has one for all."""
 
-import select
 import socket
 import struct
 
 from commands import (CONTEXT_LOAD, CONTEXT_SAVE, READ_CLOCK, RSA_STORAGE_TEMPLATE, flush, primary,
                       session_entry, with_handle)
 from harness import GROUPS, PATIENCE, Broker, Swtpm, TestCase, readable
-from hostile import GONE
 from relay import COMMANDS, SAVES, Relay
 from scenario import (SHIPPED, Machine, Scenario, done, made, open_to_members, properties,
                       without)
 from tap import Tap
-from wire import (CC_CREATE_PRIMARY, CC_GET_RANDOM, NULL, Caller, command, response_code,
-                  start_session)
+from wire import (CC_CREATE_PRIMARY, CC_GET_CAPABILITY, CC_GET_RANDOM, NULL, Caller, command,
+                  response_code, start_session)
 
 POLICY_RESTART = 0x180
 SESSION_HANDLES = 0x905
@@ -21,6 +19,7 @@ NO_SESSION, NOT_OWN, NOT_HERE = 0x000B0903, 0x000B01CB, 0x000B0910
 EVERYTHING = without()
 SESSIONS_OF_TPM = 64
 PT_ACTIVE_LEFT = 0x206  # TPM_PT_HR_ACTIVE_AVAIL
+PT_CONTEXT_GAP_MAX = 0x114  # TPM_PT_CONTEXT_GAP_MAX
 REPORTED = 65535 // 64 + 1  # saves of which a relay tells the broker
 
 
@@ -145,19 +144,29 @@ class Exhaustion(Scenario):
         self.assertIn(SAVES, relay.resume())
 
     def test_row_21_client_that_does_not_read(self):
-        """Its relay waits for it, and has a TPM session that becomes too old meanwhile."""
-        relay = self.start(Relay, self.start(Swtpm))
-        session = made(relay.client, start_session())
+        """Its relay waits for it, and has a TPM session that becomes too old meanwhile. It is
+        renewed by any command, as the kernel saves all of a descriptor after each."""
+        relay = self.start(Relay)
         client = relay.client.socket
-        client.setblocking(False)
-        random = b""
-        while select.select([], [client], [], 0.2)[1]:
-            random = random or command(CC_GET_RANDOM, parameters=b"\0\x20") * 16
-            random = random[client.send(random):]
-        relay.order_flush(session)
+        client.send(start_session())
+        relay.command_arrives()
+        relay.tpm.send(struct.pack(">HIII", 0x8001, 16, 0, 0x02000000) + b"\0\0")
+        self.tell_gap(relay)
+        client.recv(16, socket.MSG_WAITALL)
+        random = struct.pack(">HIIH", 0x8001, 4096, 0, 4084) + bytes(4084)
+        client.send(command(CC_GET_RANDOM, parameters=b"\0\x20") * 1000)
+        while readable(relay.tpm, 0.5):
+            relay.tpm.recv(4096)
+            relay.tpm.send(random)
+        relay.order_flush(0x02000000)
+        self.tell_gap(relay)
         told = None
-        while told != GONE:
+        while told != SAVES:
             told = relay.facts.get(timeout=PATIENCE)
+
+    def tell_gap(self, relay):
+        self.assertEqual(relay.command_arrives()[6:10], struct.pack(">I", CC_GET_CAPABILITY))
+        relay.tpm.send(struct.pack(">HIIBIIII", 0x8001, 27, 0, 0, 6, 1, PT_CONTEXT_GAP_MAX, 65535))
 
     def take_few(self, tpm):
         for _ in range(8):

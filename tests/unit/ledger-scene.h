@@ -40,6 +40,7 @@ int scene_teardown(void **state);
 
 void scene_pass_ms(int64_t milliseconds);
 void scene_pass(int64_t seconds);
+void scene_sleep(int64_t seconds); /* the machine does */
 
 /* Whatever is to be called back is. */
 void scene_settle(void);

@@ -121,10 +121,10 @@ static void test_conversation_order_is_not_obeyed(void **state)
 	expect_order(&bob, SESSION + 2);
 	ordered = g_get_monotonic_time();
 	wait_for_end(&alice);
-	relay_expect_ended(&alice, "it did not flush a TPM session that is too old");
+	relay_expect_ended(&alice, "it did not renew a TPM session that is too old");
 	assert_null(saver.ended);
 	wait_for_end(&bob); /* whose first was obeyed, and whose second has a time of its own */
-	relay_expect_ended(&bob, "it did not flush a TPM session that is too old");
+	relay_expect_ended(&bob, "it did not renew a TPM session that is too old");
 	assert_true(g_get_monotonic_time() - ordered > 450000); /* us */
 	relay_end(&alice);
 	relay_end(&bob);

@@ -163,6 +163,34 @@ static void test_link_token_and_turn_are_withdrawn(void **state)
 	}
 }
 
+/* A broker that is stopped takes no messages, and knows of none when it goes on. */
+static void test_link_token_is_given_back_when_there_is_room(void **state)
+{
+	static const enum account_type types[][2] = {
+		{ACCOUNT_DA_BEGIN, ACCOUNT_DA_END}, {ACCOUNT_TURN_BEGIN, ACCOUNT_TURN_END}};
+	struct account_message gone = account_message_new(ACCOUNT_GONE, 0);
+
+	(void)state;
+	gone.handle = SESSION;
+	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+		uint32_t serial;
+
+		assert_int_equal(ask(types[i][0]), 0);
+		serial = take().serial;
+		while (link_tell(&relay, &gone) == 0)
+			;
+		link_abandon(&relay);
+		while (take().type == ACCOUNT_GONE)
+			;
+		assert_int_equal(ask(ACCOUNT_CHARGE), -EBUSY);
+		answer(serial, ACCOUNT_YES);
+		assert_int_equal(relay.held, 0);
+		expect_told(types[i][1], 0, 0);
+		assert_int_equal(ask(ACCOUNT_CHARGE), 0);
+		answer(take().serial, ACCOUNT_YES);
+	}
+}
+
 static void test_link_abandoned_session_is_given_back(void **state)
 {
 	(void)state;
@@ -391,6 +419,7 @@ int main(void)
 		LINK_TEST(test_link_answers_to_nothing_are_ignored),
 		LINK_TEST(test_link_serial_is_never_0),
 		LINK_TEST(test_link_token_and_turn_are_withdrawn),
+		LINK_TEST(test_link_token_is_given_back_when_there_is_room),
 		LINK_TEST(test_link_abandoned_session_is_given_back),
 		LINK_TEST(test_link_abandoned_claims_came_to_nothing),
 		LINK_TEST(test_link_abandoned_questions_that_gave_nothing),

@@ -15,6 +15,13 @@
 
 static const struct bytes nothing;
 static const uint32_t lockout[] = {0, 32, 7200};
+static const uint32_t gap = 192; /* 3 saves to be told of */
+
+/* What the kernel renews all sessions after. */
+static struct step renewal(void)
+{
+	return tpm(TPM_CC_GET_CAPABILITY, response_of_properties(TPM_PT_CONTEXT_GAP_MAX, &gap, 1));
+}
 
 static struct bytes get_random(void)
 {
@@ -128,20 +135,110 @@ static void test_pump_order_that_does_not_stand_is_left(void **state)
 	serve(s);
 }
 
-static void test_pump_own_session_is_flushed_without_a_question(void **state)
+/* A session with a TPM session, which the kernel saves. */
+static void scene_on_kernel_node(struct scene *s)
+{
+	s->pump.channel.backend = POLICY_BACKEND_DEVICE;
+	s->pump.context_gap = gap;
+	scene_own_session(s, OWN);
+}
+
+/* Without a question, and at once: the broker knows by the saves that it is young. */
+static void test_pump_own_session_is_renewed(void **state)
 {
 	struct scene *s = *state;
 	const struct step steps[] = {
 		order(ACCOUNT_FLUSH, OWN),
-		tpm(TPM_CC_FLUSH_CONTEXT, response_of(0)),
+		renewal(),
+		told_saves(1, gap),
+		leaves(),
+	};
+
+	s->pump.channel.backend = POLICY_BACKEND_DEVICE;
+	scene_own_session(s, OWN);
+	PLAY(s, steps);
+	serve(s);
+	assert_non_null(account_session(&s->pump.account, OWN));
+}
+
+/* One that has done something since it told: nothing of that is lost. */
+static void test_pump_renewal_tells_of_all_saves(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		tpm(GET_RANDOM, random_bytes()),
+		renewal(), /* to know how many are worth telling */
+		order(ACCOUNT_FLUSH, OWN),
+		renewal(),
+		told_saves(3, gap),
+		leaves(),
+	};
+
+	s->pump.channel.backend = POLICY_BACKEND_DEVICE;
+	scene_own_session(s, OWN);
+	scene_send(s, get_random());
+	PLAY(s, steps);
+	serve(s);
+}
+
+/* The kernel flushes the sessions of a descriptor where it cannot load one of them. */
+static void test_pump_session_that_cannot_be_renewed_is_gone(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		order(ACCOUNT_FLUSH, OWN),
+		tpm_breaks(TPM_CC_GET_CAPABILITY),
 		told(ACCOUNT_GONE, 0, OWN),
 		leaves(),
 	};
 
+	s->pump.channel.backend = POLICY_BACKEND_DEVICE;
 	scene_own_session(s, OWN);
 	PLAY(s, steps);
 	serve(s);
 	assert_null(account_session(&s->pump.account, OWN));
+}
+
+/* An order that was about the one whose number this one was given after. */
+static void test_pump_order_leaves_what_does_not_get_old(void **state)
+{
+	static const enum policy_backend backends[] = {
+		POLICY_BACKEND_STREAM, POLICY_BACKEND_MANAGER};
+	const struct step steps[] = {
+		tpm_after_order(GET_RANDOM, random_bytes(), OWN),
+		tpm(GET_RANDOM, random_bytes()),
+	};
+	struct scene *s = *state;
+
+	scene_own_session(s, OWN);
+	for (size_t i = 0; i < sizeof backends / sizeof backends[0]; i++) {
+		s->pump.channel.backend = backends[i];
+		PLAY(s, steps);
+		assert_int_equal(scene_answer(s, get_random()), 0);
+		assert_int_equal(scene_answer(s, get_random()), 0);
+		scene_played(s);
+		assert_non_null(account_session(&s->pump.account, OWN));
+	}
+}
+
+/* While the broker is asked something else, of which nobody waits for the answer any more. */
+static void test_pump_order_waits_for_the_broker(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		tpm_after_order(GET_RANDOM, random_bytes(), SAVED),
+		reads(random_bytes().size),
+		stale(), /* to the one before */
+		asked(ACCOUNT_FLUSH_BEGIN, SAVED, ACCOUNT_NO),
+		leaves(),
+	};
+
+	s->pump.channel.link.question = account_message_new(ACCOUNT_CHARGE, 0);
+	s->pump.channel.link.question.serial = 1;
+	s->pump.channel.link.abandoned = true;
+	scene_send(s, get_random());
+	PLAY(s, steps);
+	serve(s);
 }
 
 static void test_pump_order_comes_before_the_next_command(void **state)
@@ -184,8 +281,8 @@ static void test_pump_client_that_does_not_read_keeps_no_session(void **state)
 	const struct step steps[] = {
 		tpm(GET_RANDOM, random_bytes()),
 		order(ACCOUNT_FLUSH, OWN),
-		tpm(TPM_CC_FLUSH_CONTEXT, response_of(0)),
-		told(ACCOUNT_GONE, 0, OWN),
+		renewal(),
+		told_saves(2, gap),
 		order(ACCOUNT_FLUSH, SAVED),
 		asked(ACCOUNT_FLUSH_BEGIN, SAVED, ACCOUNT_YES),
 		tpm(TPM_CC_FLUSH_CONTEXT, response_of(0)),
@@ -193,12 +290,11 @@ static void test_pump_client_that_does_not_read_keeps_no_session(void **state)
 		leaves(),
 	};
 
-	scene_own_session(s, OWN);
+	scene_on_kernel_node(s);
 	fill(s);
 	scene_send(s, get_random());
 	PLAY(s, steps);
 	serve(s);
-	assert_null(account_session(&s->pump.account, OWN));
 }
 
 /* Nothing happens any more after the order that would end a wait. */
@@ -207,12 +303,12 @@ static void test_pump_order_comes_with_the_response(void **state)
 	struct scene *s = *state;
 	const struct step steps[] = {
 		tpm_after_order(GET_RANDOM, random_bytes(), OWN),
-		tpm(TPM_CC_FLUSH_CONTEXT, response_of(0)),
-		told(ACCOUNT_GONE, 0, OWN),
+		renewal(),
+		told_saves(2, gap),
 		leaves(),
 	};
 
-	scene_own_session(s, OWN);
+	scene_on_kernel_node(s);
 	fill(s);
 	scene_send(s, get_random());
 	PLAY(s, steps);
@@ -227,13 +323,13 @@ static void test_pump_response_is_whole_after_an_order(void **state)
 	const struct step steps[] = {
 		tpm(GET_RANDOM, random_bytes()),
 		order(ACCOUNT_FLUSH, OWN),
-		tpm(TPM_CC_FLUSH_CONTEXT, response_of(0)),
-		told(ACCOUNT_GONE, 0, OWN),
+		renewal(),
+		told_saves(2, gap),
 		reads(fill(s)),
 	};
 	struct bytes response = random_bytes();
 
-	scene_own_session(s, OWN);
+	scene_on_kernel_node(s);
 	scene_send(s, get_random());
 	PLAY(s, steps);
 	scene_run(s);
@@ -288,26 +384,26 @@ static void test_pump_resumed_asks_once_more(void **state)
 	scene_played(s);
 }
 
-/* What others do meanwhile may make every session old. The command that waits is judged anew. */
-static void test_pump_waiting_session_flushes_as_ordered(void **state)
+/* What others do meanwhile may make every session old. */
+static void test_pump_waiting_session_is_renewed(void **state)
 {
 	struct scene *s = *state;
 	const struct step steps[] = {
 		silent(ACCOUNT_DA_BEGIN),
 		order(ACCOUNT_FLUSH, SAVED), /* it would have to be asked about */
 		order(ACCOUNT_FLUSH, OWN),
-		tpm(TPM_CC_FLUSH_CONTEXT, response_of(0)),
-		told(ACCOUNT_GONE, 0, OWN),
+		renewal(),
+		told_saves(1, gap),
 		yes(),
 		tpm(TPM_CC_GET_CAPABILITY,
 			response_of_properties(TPM_PT_LOCKOUT_COUNTER, lockout, 3)),
+		tpm(GET_RANDOM, response_with_session(0, nothing)),
 		told_end(false, 0, 32, 7200),
-		told_refused(0x000b0918, "not-own"),
 		asked(ACCOUNT_FLUSH_BEGIN, SAVED, ACCOUNT_NO),
 		leaves(),
 	};
 
-	scene_own_session(s, OWN);
+	scene_on_kernel_node(s);
 	s->pump.account.sessions[0].dictionary_attack = true;
 	scene_send(s, random_with_session(TPMA_SESSION_CONTINUE));
 	PLAY(s, steps);
@@ -317,11 +413,10 @@ static void test_pump_waiting_session_flushes_as_ordered(void **state)
 /* The kernel saves each session after each command. */
 static void test_pump_saves_of_the_kernel_are_counted(void **state)
 {
-	static const uint32_t gap = 192; /* 3 saves to be told of */
 	struct scene *s = *state;
 	const struct step steps[] = {
 		tpm(GET_RANDOM, random_bytes()),
-		tpm(TPM_CC_GET_CAPABILITY, response_of_properties(TPM_PT_CONTEXT_GAP_MAX, &gap, 1)),
+		renewal(),
 		tpm(GET_RANDOM, random_bytes()),
 		tpm(GET_RANDOM, random_bytes()),
 		told_saves(3, gap),
@@ -382,14 +477,18 @@ int main(void)
 		PUMP_TEST(test_pump_session_that_the_tpm_lost_is_gone),
 		PUMP_TEST(test_pump_idle_session_flushes_as_ordered),
 		PUMP_TEST(test_pump_order_that_does_not_stand_is_left),
-		PUMP_TEST(test_pump_own_session_is_flushed_without_a_question),
+		PUMP_TEST(test_pump_own_session_is_renewed),
+		PUMP_TEST(test_pump_renewal_tells_of_all_saves),
+		PUMP_TEST(test_pump_session_that_cannot_be_renewed_is_gone),
+		PUMP_TEST(test_pump_order_leaves_what_does_not_get_old),
+		PUMP_TEST(test_pump_order_waits_for_the_broker),
 		PUMP_TEST(test_pump_order_comes_before_the_next_command),
 		PUMP_TEST(test_pump_client_that_does_not_read_keeps_no_session),
 		PUMP_TEST(test_pump_order_comes_with_the_response),
 		PUMP_TEST(test_pump_response_is_whole_after_an_order),
 		PUMP_TEST(test_pump_resumed_tells_what_there_is),
 		PUMP_TEST(test_pump_resumed_asks_once_more),
-		PUMP_TEST(test_pump_waiting_session_flushes_as_ordered),
+		PUMP_TEST(test_pump_waiting_session_is_renewed),
 		PUMP_TEST(test_pump_saves_of_the_kernel_are_counted),
 		PUMP_TEST(test_pump_saves_without_a_session_are_none),
 		PUMP_TEST(test_pump_saves_of_the_client_are_counted),

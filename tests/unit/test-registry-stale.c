@@ -110,6 +110,29 @@ static void test_claim_replaces_what_is_own(void **state)
 	assert_true(registry_owns(scene->registry, &anew));
 }
 
+static uint32_t size_of(struct registry_scene *scene, const struct registry_entry *entry)
+{
+	return registry_find(scene->registry, entry->device, entry->kind, entry->handle)->nv_size;
+}
+
+/* What is there after all may be as large as before: a quota is not to be had for less. */
+static void test_claim_that_replaces_is_as_large(void **state)
+{
+	struct registry_scene *scene = *state;
+	struct registry_entry entry = nv_entry(ALICE, 1, 7);
+	struct registry_entry smaller = nv_entry(ALICE, 1, 7);
+
+	entry.nv_size = 512;
+	smaller.nv_size = 1;
+	make(scene, &entry);
+	assert_int_equal(ask_claim(scene, &smaller), ACCOUNT_YES);
+	assert_int_equal(size_of(scene, &smaller), 512);
+	assert_int_equal(ask_confirm(scene, &smaller, false), ACCOUNT_YES);
+	assert_int_equal(size_of(scene, &smaller), 512);
+	registry_scene_reopen(scene);
+	assert_int_equal(size_of(scene, &smaller), 512);
+}
+
 static void see_absent(struct registry_scene *scene, const struct registry_entry *entry)
 {
 	registry_absent(scene->registry, entry);
@@ -240,6 +263,7 @@ int main(void)
 		TEST(test_what_was_dropped_is_kept_from_others),
 		TEST(test_what_is_absent_is_gone),
 		TEST(test_claim_replaces_what_is_own),
+		TEST(test_claim_that_replaces_is_as_large),
 		TEST(test_doubtful_is_not_gone_while_commands_wait),
 		TEST(test_lost_claim_is_not_for_ever),
 		TEST(test_own_is_not_gone_at_once),
