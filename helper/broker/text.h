@@ -13,6 +13,7 @@ void text_line(const char *text, char *ret_line, size_t size);
 
 /*
  * As text_line(), for a name that is shown in quotes in a password prompt: quotation marks and
- * markup become '?' too, and runs of blanks one space. Never empty.
+ * markup become '?' too, so do accents that are over no letter, and runs of blanks are one space.
+ * Never empty.
  */
 void text_name(const char *text, char *ret_name, size_t size);

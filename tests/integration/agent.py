@@ -6,17 +6,17 @@ import os
 from harness import BUILD, PATIENCE, Process, readable, status_of
 
 PROGRAM = BUILD + "/tests/integration/auth-agent"
-Prompt = collections.namedtuple("Prompt", "cookie action pid message")
+Prompt = collections.namedtuple("Prompt", "cookie action pid icon message")
 
 
 class Agent:
     """The agent of the given callers, as if each had a terminal where somebody sits."""
 
-    def __init__(self, *callers):
+    def __init__(self, *callers, locale="C"):
         commands, self.commands = os.pipe()
         self.output, output = os.pipe()
         self.lines = b""
-        self.process = Process([PROGRAM, *(str(caller.pid) for caller in callers)],
+        self.process = Process([PROGRAM, locale, *(str(caller.pid) for caller in callers)],
                                fds={0: commands, 1: output})
         os.close(commands)
         os.close(output)
@@ -40,7 +40,7 @@ class Agent:
         line = self.next_line(timeout)
         if line is None or not line.startswith("begin "):
             raise AssertionError(f"no prompt, but: {line}")
-        return Prompt(*line.split(" ", 4)[1:])
+        return Prompt(*line.split(" ", 5)[1:])
 
     def cancelled(self, *cookies):
         """Waits until polkit has taken these prompts back."""

@@ -1,10 +1,11 @@
 /*
- * auth-agent PID...: an authentication agent for the processes PID, that answers only when told to.
+ * auth-agent LOCALE PID...: an authentication agent for the processes PID, that answers only when
+ * told to.
  *
  * Registers with polkit as the agent of each process, as root may for anybody, and prints
  *
  *   ready                         when all are registered
- *   begin COOKIE ACTION PID TEXT  when polkit asks: PID is the process, TEXT the message
+ *   begin COOKIE ACTION PID ICON TEXT  when polkit asks: PID is the process, TEXT the message
  *   cancel COOKIE                 when polkit no longer wants an answer
  *   done COOKIE                   when an answer that was ordered has been given
  *
@@ -32,6 +33,7 @@ static const char interface_xml[] =
 	"</interface></node>";
 
 struct agent {
+	const char *locale;
 	GMainLoop *loop;
 	GDBusConnection *bus;
 	GHashTable *pending; /* cookie -> GDBusMethodInvocation of BeginAuthentication */
@@ -88,7 +90,7 @@ static void on_call(GDBusConnection *bus, const char *sender, const char *path,
 		&cookie, NULL);
 	if (!g_variant_lookup(details, "polkit.subject-pid", "&s", &pid))
 		pid = "?";
-	say("begin %s %s %s %s", cookie, action, pid, message);
+	say("begin %s %s %s %s %s", cookie, action, pid, icon[0] ? icon : "-", message);
 	g_hash_table_insert(agent->pending, g_strdup(cookie), invocation);
 	g_variant_unref(details);
 }
@@ -128,7 +130,8 @@ static bool register_for(struct agent *agent, const char *argument)
 	g_variant_builder_add(
 		&subject, "{sv}", "start-time", g_variant_new_uint64(start_time_of(pid)));
 	if (call_authority(agent, "RegisterAuthenticationAgent",
-		    g_variant_new("((sa{sv})ss)", "unix-process", &subject, "C", AGENT_PATH),
+		    g_variant_new(
+			    "((sa{sv})ss)", "unix-process", &subject, agent->locale, AGENT_PATH),
 		    &error))
 		return true;
 	say("failed to register: %s", error->message);
@@ -213,9 +216,14 @@ int main(int argc, char **argv)
 	g_autoptr(GInputStream) standard = g_unix_input_stream_new(STDIN_FILENO, FALSE);
 	g_autoptr(GDataInputStream) input = g_data_input_stream_new(standard);
 
+	if (argc < 3) {
+		say("usage: auth-agent LOCALE PID...");
+		return 2;
+	}
+	agent.locale = argv[1];
 	agent.loop = g_main_loop_new(NULL, FALSE);
 	agent.pending = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-	if (!start(&agent, argc - 1, argv + 1))
+	if (!start(&agent, argc - 2, argv + 2))
 		return 1;
 	g_data_input_stream_read_line_async(input, G_PRIORITY_DEFAULT, NULL, on_line, &agent);
 	g_main_loop_run(agent.loop);

@@ -35,6 +35,7 @@ class Install(TestCase):
             f"{binaries}/tpmgate", f"{libexec}/tpmgate-broker", f"{libexec}/tpmgate-relay",
             f"{libexec}/tpmgate-rm",
             f"{headers}/tpmgate.h", f"{libraries}/pkgconfig/tpmgate.pc",
+            path("DATADIR", "share") + "/icons/hicolor/scalable/apps/io.github.tpmgate.svg",
             variables["POLKIT_ACTION_DIR"] + "/io.github.tpmgate.policy",
             variables["SYSTEMD_UNIT_DIR"] + "/tpmgate.socket",
             variables["SYSTEMD_UNIT_DIR"] + "/tpmgate.service",

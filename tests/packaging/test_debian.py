@@ -97,6 +97,7 @@ class Contents(unittest.TestCase):
                 "/usr/lib/sysusers.d/tpmgate.conf", "/usr/lib/tmpfiles.d/tpmgate.conf",
                 "/usr/lib/tpmgate/tpmgate.conf",
                 "/usr/share/polkit-1/actions/io.github.tpmgate.policy",
+                "/usr/share/icons/hicolor/scalable/apps/io.github.tpmgate.svg",
                 "/usr/share/lintian/overrides/tpmgate"},
             "tpmgate-rm": {"/usr/libexec/tpmgate-rm", manual + "/man8/tpmgate-rm.8.gz"},
             "tpmgate-udev": {

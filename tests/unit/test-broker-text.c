@@ -1,7 +1,6 @@
 #include "broker-scene.h"
 
 #include "broker/advice.h"
-#include "broker/identity.h"
 #include "broker/subuid.h"
 #include "broker/text.h"
 
@@ -83,9 +82,62 @@ static void test_text_name_stays_in_its_quotes(void **state)
 	assert_string_equal(name, "a b c");
 	text_name("", name, sizeof name);
 	assert_string_equal(name, "?");
+	text_name("a   ", name, sizeof name);
+	assert_string_equal(name, "a");
+	text_name("$(device)", name, sizeof name); /* polkit does not look into what it inserts */
+	assert_string_equal(name, "$(device)");
 	text_name(longest, name, sizeof name);
 	assert_int_equal(strlen(name), 64);
 	g_free(longest);
+}
+
+/* What looks like the end of the quotation, in whatever language the prompt is. */
+static void test_text_name_has_no_quotation_mark(void **state)
+{
+	static const char *const marks[] = {"\"", "\u201c", "\u201d", "\u201e", "\u201a", "\u2018",
+		"\u2019", "\u00ab", "\u00bb", "\u2039", "\u203a", "\u2e42", "\u301d", "\u301f",
+		"\uff02", "\u2033", "\u02ba", "\u275e", "\u300d", "`", "<", ">", "&"};
+
+	(void)state;
+	for (size_t i = 0; i < G_N_ELEMENTS(marks); i++) {
+		g_autofree char *text = g_strdup_printf("a%sb", marks[i]);
+		char name[65];
+
+		text_name(text, name, sizeof name);
+		assert_string_equal(name, "a?b");
+	}
+}
+
+static void test_text_name_shows_something(void **state)
+{
+	static const char *const fillers[] = {"\u3164", "\u115f", "\uffa0", "\u2800", "\u034f",
+		"\ufe0f", "\U000e0100", "\u200b", "\u200d", "\u2060", "\ufeff", "\u00ad"};
+
+	(void)state;
+	for (size_t i = 0; i < G_N_ELEMENTS(fillers); i++) {
+		char name[65];
+
+		text_name(fillers[i], name, sizeof name);
+		assert_string_equal(name, "?");
+	}
+}
+
+/* A mark is drawn over what is before it, be that the prompt's own words. */
+static void test_text_name_marks_only_its_own(void **state)
+{
+	char name[65];
+
+	(void)state;
+	text_name("\u0338x", name, sizeof name);
+	assert_string_equal(name, "?x");
+	text_name("a \u0338", name, sizeof name);
+	assert_string_equal(name, "a ?");
+	text_name("a\u20e0", name, sizeof name);
+	assert_string_equal(name, "a?");
+	text_name("u\u0308", name, sizeof name);
+	assert_string_equal(name, "\u00fc");
+	text_name("q\u0300\u0301\u0302\u0303", name, sizeof name);
+	assert_string_equal(name, "q\u0300\u0301?\u0303"); /* over the '?', which is its own */
 }
 
 static void test_subuid_text_contains(void **state)
@@ -130,41 +182,6 @@ static void test_subuid_contains_reads_changes(void **state)
 	assert_false(subuid_contains(subuid, path, 0));
 	subuid_free(subuid);
 	scene_end();
-}
-
-static void test_identity_find_sandbox(void **state)
-{
-	static const struct {
-		const char *cgroups;
-		const char *label;
-		const char *name; /* NULL: none */
-	} table[] = {
-		{"0::/user.slice/user-1000.slice/user@1000.service/app.slice/"
-		 "app-flatpak-org.example.App-1234.scope\n",
-			NULL, "org.example.App"},
-		{"0::/user.slice/app-flatpak-org.example.with\\x2ddash-99.scope\n", NULL,
-			"org.example.with-dash"},
-		{"0::/user.slice/user@1000.service/app.slice/snap.firefox.firefox-0a-1b.scope\n",
-			NULL, "firefox"},
-		{"0::/system.slice/snap.lxd.daemon.service\n", NULL, "lxd"},
-		{"12:pids:/x\n1:name=systemd:/user.slice/snap.a.b.scope\n", "unconfined", "a"},
-		{"0::/user.slice\n", "snap.thing.app (enforce)", "thing"},
-		{"0::/user.slice/app-flatpak-x\"y-1.scope\n", NULL, "x?y"},
-		{"0::/user.slice/user-1000.slice/session-2.scope\n", "unconfined", NULL},
-		{"0::/user.slice/app-gnome-org.flatpak.App-1.scope\n", NULL, NULL},
-		{"0::/system.slice/snapd.service\n", NULL, NULL},
-		{"", NULL, NULL},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < G_N_ELEMENTS(table); i++) {
-		char name[65] = "";
-
-		assert_int_equal(
-			identity_find_sandbox(table[i].cgroups, table[i].label, name, sizeof name),
-			table[i].name != NULL);
-		assert_string_equal(name, table[i].name ? table[i].name : "");
-	}
 }
 
 static void test_advice_names_what_helps(void **state)
@@ -220,9 +237,11 @@ int main(void)
 		cmocka_unit_test(test_text_line_makes_valid_utf8),
 		cmocka_unit_test(test_text_line_is_cut_at_a_character),
 		cmocka_unit_test(test_text_name_stays_in_its_quotes),
+		cmocka_unit_test(test_text_name_has_no_quotation_mark),
+		cmocka_unit_test(test_text_name_shows_something),
+		cmocka_unit_test(test_text_name_marks_only_its_own),
 		cmocka_unit_test(test_subuid_text_contains),
 		cmocka_unit_test(test_subuid_contains_reads_changes),
-		cmocka_unit_test(test_identity_find_sandbox),
 		cmocka_unit_test(test_advice_names_what_helps),
 		cmocka_unit_test(test_advice_has_a_status_for_every_refusal),
 	};
