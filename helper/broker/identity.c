@@ -7,6 +7,7 @@
  */
 #include "broker/identity.h"
 
+#include "broker/sandboxed.h"
 #include "broker/text.h"
 #include "common/cleanup.h"
 
@@ -17,7 +18,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define IDENTITY_PROC_MAX 4096
+#define IDENTITY_PROC_MAX 16384
+/* A user can make mounts in a namespace of their own, and we wait for the kernel to list them. */
+#define IDENTITY_MOUNTS_MAX ((size_t)1024 * 1024)
 
 int identity_read(int fd, struct identity *ret_identity)
 {
@@ -36,8 +39,11 @@ void identity_done(struct identity *identity)
 	peer_done(&identity->peer);
 }
 
-/* Reads a file of /proc/PID into TEXT, NUL-terminated. Returns 0 or a negative errno. */
-static int identity_read_proc(pid_t pid, const char *name, char text[IDENTITY_PROC_MAX])
+/*
+ * Reads a file of /proc/PID into TEXT, NUL-terminated. Returns whether there is one of less than
+ * SIZE bytes: what is cut could be what matters.
+ */
+static bool identity_read_proc(pid_t pid, const char *name, char *text, size_t size)
 {
 	char path[64];
 	size_t used = 0;
@@ -47,104 +53,63 @@ static int identity_read_proc(pid_t pid, const char *name, char text[IDENTITY_PR
 	CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		return -errno;
-	for (;;) {
-		ssize_t got = read(fd, text + used, IDENTITY_PROC_MAX - 1 - used);
+		return false;
+	while (used < size) {
+		ssize_t got = read(fd, text + used, size - used);
 
 		if (got < 0)
-			return -errno;
-		used += (size_t)got;
-		if (got == 0)
-			break;
-		if (used == IDENTITY_PROC_MAX - 1)
-			return -EFBIG; /* what is cut could be what matters */
-	}
-	text[used] = '\0';
-	return 0;
-}
-
-/* systemd escapes '-' and other bytes of a unit's name as \xHH. */
-static void identity_unescape(char *name)
-{
-	char *to = name;
-
-	for (const char *from = name; *from; to++) {
-		if (from[0] == '\\' && from[1] == 'x' && g_ascii_isxdigit(from[2]) &&
-			g_ascii_isxdigit(from[3])) {
-			*to = (char)(g_ascii_xdigit_value(from[2]) * 16 +
-				     g_ascii_xdigit_value(from[3]));
-			from += 4;
-		} else {
-			*to = *from++;
-		}
-	}
-	*to = '\0';
-}
-
-/* "app-flatpak-org.example.App-1234.scope": org.example.App. */
-static bool identity_is_flatpak(const char *unit, char *ret_name, size_t size)
-{
-	static const char prefix[] = "app-flatpak-";
-	g_autofree char *name = NULL;
-	char *dash;
-
-	if (!g_str_has_prefix(unit, prefix))
-		return false;
-	name = g_strdup(unit + strlen(prefix));
-	dash = strrchr(name, '-');
-	if (dash)
-		*dash = '\0';
-	identity_unescape(name);
-	text_name(name, ret_name, size);
-	return true;
-}
-
-/* "snap.firefox.firefox-0123.scope", or the label "snap.firefox.firefox (enforce)": firefox. */
-static bool identity_is_snap(const char *unit, char *ret_name, size_t size)
-{
-	static const char prefix[] = "snap.";
-	g_autofree char *name = NULL;
-
-	if (!g_str_has_prefix(unit, prefix))
-		return false;
-	name = g_strdup(unit + strlen(prefix));
-	name[strcspn(name, ". ")] = '\0';
-	identity_unescape(name);
-	text_name(name, ret_name, size);
-	return true;
-}
-
-bool identity_find_sandbox(const char *cgroups, const char *label, char *ret_name, size_t size)
-{
-	g_auto(GStrv) units = g_strsplit_set(cgroups, "/\n", -1);
-
-	if (label && identity_is_snap(label, ret_name, size))
-		return true;
-	for (size_t i = 0; units[i]; i++)
-		if (identity_is_flatpak(units[i], ret_name, size) ||
-			identity_is_snap(units[i], ret_name, size))
+			return false;
+		if (got == 0) {
+			text[used] = '\0';
 			return true;
+		}
+		used += (size_t)got;
+	}
 	return false;
+}
+
+/* Returns 0 or IDENTITY_E_UNKNOWN. */
+static int identity_find_sandbox(struct identity *identity)
+{
+	const pid_t pid = identity->peer.pid;
+	char text[IDENTITY_PROC_MAX];
+	char *mounts;
+	bool known;
+
+	if (sandboxed_by_label(
+		    identity->peer.security_label, identity->sandbox, sizeof identity->sandbox))
+		return 0;
+	if (!identity_read_proc(pid, "cgroup", text, sizeof text))
+		return IDENTITY_E_UNKNOWN;
+	if (sandboxed_by_cgroups(text, identity->sandbox, sizeof identity->sandbox))
+		return 0;
+	if (!identity_read_proc(pid, "status", text, sizeof text))
+		return IDENTITY_E_UNKNOWN;
+	if (!sandboxed_may_have_mounts(text))
+		return 0;
+	mounts = g_malloc(IDENTITY_MOUNTS_MAX);
+	known = identity_read_proc(pid, "mountinfo", mounts, IDENTITY_MOUNTS_MAX);
+	if (known)
+		sandboxed_by_mounts(mounts, identity->sandbox, sizeof identity->sandbox);
+	g_free(mounts);
+	return known ? 0 : IDENTITY_E_UNKNOWN;
 }
 
 int identity_describe(struct identity *identity)
 {
 	char comm[IDENTITY_PROC_MAX];
-	char cgroups[IDENTITY_PROC_MAX];
 	int r;
 
 	if (identity->peer.pid <= 0)
 		return 0;
-	r = identity_read_proc(identity->peer.pid, "comm", comm);
-	if (r == 0)
-		r = identity_read_proc(identity->peer.pid, "cgroup", cgroups);
+	r = identity_read_proc(identity->peer.pid, "comm", comm, sizeof comm)
+		    ? identity_find_sandbox(identity)
+		    : IDENTITY_E_UNKNOWN;
 	if (!peer_is_alive(&identity->peer))
 		return IDENTITY_E_GONE;
-	if (r < 0)
-		return IDENTITY_E_UNKNOWN;
+	if (r != 0)
+		return r;
 	text_name(g_strchomp(comm), identity->program, sizeof identity->program);
-	identity_find_sandbox(cgroups, identity->peer.security_label, identity->sandbox,
-		sizeof identity->sandbox);
 	return 0;
 }
 

@@ -36,9 +36,3 @@ int identity_describe(struct identity *identity);
 int identity_send_nonce(struct identity *identity, int fd);
 int identity_check_nonce(
 	struct identity *identity, const void *packet, size_t size, pid_t pid, uid_t uid);
-
-/*
- * The sandboxed application named by CGROUPS, the content of /proc/PID/cgroup, or by a security
- * LABEL (NULL: none). Returns whether there is one; its name is fit for a prompt.
- */
-bool identity_find_sandbox(const char *cgroups, const char *label, char *ret_name, size_t size);

@@ -137,6 +137,12 @@ static void permit_on_answer(void *context, enum authz_answer answer, const char
 	permit_step(permit);
 }
 
+/* What the prompt calls the program: one in a sandbox chooses what it calls itself, not this. */
+static const char *permit_program(const struct identity *identity)
+{
+	return identity->sandbox[0] ? identity->sandbox : identity->program;
+}
+
 static void permit_ask(struct permit *permit)
 {
 	const struct identity *identity = permit->request.identity;
@@ -150,7 +156,7 @@ static void permit_ask(struct permit *permit)
 			.pidfd = identity->peer.pidfd,
 			.interactive = permit->prompting,
 			.profile = item->name,
-			.program = identity->program,
+			.program = permit_program(identity),
 			.device = permit->request.device,
 			.sandbox = identity->sandbox,
 		},
