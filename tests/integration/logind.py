@@ -23,12 +23,10 @@ class Unit:
         self.top = hierarchy()
         self.path = f"{self.top}/{path}"
         os.makedirs(self.path, exist_ok=True)
-        self.joined = []
 
     def add(self, pid):
         with open(self.path + "/cgroup.procs", "w", encoding="utf-8") as file:
             file.write(str(pid))
-        self.joined.append(pid)
 
     def stop(self):
         """Its processes have to be gone, or on their way."""
