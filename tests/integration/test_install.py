@@ -41,6 +41,8 @@ class Install(TestCase):
             variables["SYSTEMD_UNIT_DIR"] + "/tpmgate.service",
             variables["UDEV_DIR"] + "/rules.d/60-tpmgate.rules",
             variables["UDEV_DIR"] + "/rules.d/60-tpmgate-usb.rules",
+            variables["DRACUT_DIR"] + "/60tpmgate-udev/module-setup.sh",
+            variables["INITRAMFS_TOOLS_DIR"] + "/hooks/tpmgate-udev",
             f"{own}/tpmgate.conf",
         }
         files |= {f"{own}/profiles.d/{name}.profile" for name in PROFILES}
@@ -76,7 +78,8 @@ class Install(TestCase):
                 # Nothing is setuid, and nothing is writable by others.
                 self.assertEqual(stat.S_IMODE(mode) & 0o7022, 0)
                 if ".so." not in path:  # distributions differ about libraries
-                    program = "/bin/" in path or "/libexec/" in path
+                    program = any(each in path for each in (
+                        "/bin/", "/libexec/", "/dracut/", "/initramfs-tools/hooks/"))
                     self.assertEqual(bool(mode & 0o111), program)
 
     def test_programs_are_hardened(self):

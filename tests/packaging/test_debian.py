@@ -102,7 +102,9 @@ class Contents(unittest.TestCase):
             "tpmgate-rm": {"/usr/libexec/tpmgate-rm", manual + "/man8/tpmgate-rm.8.gz"},
             "tpmgate-udev": {
                 rules + "/60-tpmgate.rules", rules + "/60-tpmgate-usb.rules",
-                "/usr/lib/sysusers.d/tpmgate-udev.conf", "/usr/lib/tmpfiles.d/tpmgate-udev.conf"},
+                "/usr/lib/sysusers.d/tpmgate-udev.conf", "/usr/lib/tmpfiles.d/tpmgate-udev.conf",
+                "/usr/lib/dracut/modules.d/60tpmgate-udev/module-setup.sh",
+                "/usr/share/initramfs-tools/hooks/tpmgate-udev"},
         }
         files["tpmgate"] |= {f"/usr/lib/tpmgate/profiles.d/{name}.profile" for name in PROFILES}
         files["tpmgate"] |= {f"{manual}/man{page[-1]}/{page}.gz" for page in (
@@ -134,7 +136,8 @@ class Contents(unittest.TestCase):
             for path, (mode, owner) in contents(name).items():
                 with self.subTest(path):
                     self.assertEqual(owner, "root/root")
-                    program = "/bin/" in path or "/libexec/" in path
+                    program = any(each in path for each in (
+                        "/bin/", "/libexec/", "/dracut/", "/initramfs-tools/hooks/"))
                     self.assertIn(mode, ("-rwxr-xr-x",) if program else
                                   ("-rw-r--r--", "lrwxrwxrwx"))
 
