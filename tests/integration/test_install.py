@@ -55,7 +55,7 @@ class Install(TestCase):
             "tpmgate-broker.8", "tpmgate-rm.8")}
         files |= {f"{documents}/{name}" for name in (
             "README.md", "NEWS.md", "SECURITY.md", "architecture.md", "clients.md", "hacking.md",
-            "packaging.md", "profiles.md", "protocol.md", "threat-model.md",
+            "packaging.md", "profiles.md", "protocol.md", "security-review.md", "threat-model.md",
             "examples/49-tpmgate-no-ssh.rules", "examples/50-tpmgate-group.rules",
             "examples/50-tpmgate-service.rules")}
         return files

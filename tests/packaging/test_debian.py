@@ -111,7 +111,7 @@ class Contents(unittest.TestCase):
             "tpmgate.1", "tpmgate.conf.5", "tpmgate-profile.5", "tpmgate-broker.8")}
         files["tpmgate"] |= {"/usr/share/doc/tpmgate/" + name for name in (
             "README.md", "NEWS.md", "SECURITY.md", "architecture.md", "clients.md", "hacking.md",
-            "packaging.md", "profiles.md", "protocol.md", "threat-model.md",
+            "packaging.md", "profiles.md", "protocol.md", "security-review.md", "threat-model.md",
             "examples/49-tpmgate-no-ssh.rules", "examples/50-tpmgate-group.rules",
             "examples/50-tpmgate-service.rules")}
         for name, paths in files.items():
