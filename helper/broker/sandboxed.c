@@ -1,6 +1,5 @@
 /*
- * Trusts the kernel, that it shows the process it was asked about; whoever reads /proc sees to
- *that.
+ * Trusts the kernel, that it shows the process it was asked about: whoever reads /proc sees to it.
  *
  *	label	"snap.NAME.APP (enforce)", alone or stacked     Snap, with AppArmor
  *	cgroup	.../snap.NAME.APP-UUID.scope, .../snap.NAME.APP.service   Snap, without
