@@ -2,8 +2,10 @@
 
 import hashlib
 
+from harness import BUILD, SOCKET
 from programs import KERNELS_ROOM, Programs
 
+QUOTE_PRINT = BUILD + "/tests/integration/quote-print"
 SECRET = b"what the credential carries"
 REFUSED = "0xB0120"
 CERTIFICATES = ("0x01C00002", "0x01C0000A")  # of the RSA key, of the one on P-256
@@ -42,6 +44,20 @@ class Attest(Programs):
                 self.works(f"{check} abcdef")
                 self.refused(f"{check} abcd00", "nonce")
                 self.assertIn(hashlib.sha256(bytes(64)).digest(), self.read("attestation"))
+
+    def test_example(self):
+        """What docs/examples/quote shows is what tpm2_quote has of the same registers."""
+        self.env["TPMGATE_SOCKET"] = SOCKET
+        self.directly(f"tpm2_pcrextend 7:sha256={'11' * 32}")
+        digest, signature = self.works(f"{QUOTE_PRINT} {'ab' * 32}").splitlines()
+        pcr = hashlib.sha256(bytes(32) + bytes.fromhex("11" * 32)).digest()
+        self.assertEqual(digest, hashlib.sha256(bytes(7 * 32) + pcr).hexdigest())
+        # TPMT_SIGNATURE: ECDSA, SHA-256, two numbers
+        self.assertRegex(signature, "^0018000b0020.{64}0020.{64}$")
+        # The TPM signs anew each time.
+        self.assertNotIn(signature, self.works(f"{QUOTE_PRINT} {'ab' * 32}"))
+        self.refused(f"{QUOTE_PRINT} {'ab' * 32}", "no tpmgate",
+                     env={**self.env, "TPMGATE_SOCKET": f"{self.directory}/none"})
 
     def test_quote_of_a_changed_pcr(self):
         self.attestation_key()
