@@ -452,7 +452,7 @@ void conversation_hear(struct conversation *conversation, const struct account_m
 		break;
 	case ACCOUNT_SAVED:
 		/* one that it does not have was told of by somebody else meanwhile */
-		ledger_saved_session(conversation->party, message->handle);
+		ledger_saved_session(conversation->party, message->handle, message->argument == 0);
 		break;
 	case ACCOUNT_GONE:
 		ledger_gone_session(conversation->party, message->handle);

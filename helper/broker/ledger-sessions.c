@@ -23,7 +23,14 @@
 
 #define ORDER_MS    340000 /* then an order counts as neglected: relays wait for a TPM 330 s */
 #define SAVES_SLACK 4096   /* saves that one report may hold beyond what is due */
-#define ENDING_MAX  2      /* of one uid, to make room: who does not flush gains nothing */
+/*
+ * Saves of a uid that count: software TPMs make some 7,000 in a second through a relay, hardware
+ * some hundred. What is told beyond that would have others renew for nothing. The burst is what
+ * comes together after a broker that was stopped.
+ */
+#define SAVES_PER_MS 32
+#define SAVES_BURST  262144
+#define ENDING_MAX   2 /* of one uid, to make room: who does not flush gains nothing */
 
 /* A TPM shows one session as 0x02nnnnnn and as 0x03nnnnnn. */
 static gpointer session_key(uint32_t handle)
@@ -49,6 +56,21 @@ static void session_renew(const struct ledger_tpm *tpm, struct ledger_tpm_sessio
 	session->order = LEDGER_ORDER_NONE;
 	session->ordered = NULL;
 	session->unobeyed = 0;
+}
+
+/* Orders about saved sessions that nobody has carried out for so long are void. */
+static void sessions_forget_orders(const struct ledger_tpm *tpm, int64_t now)
+{
+	struct ledger_tpm_session *session;
+	GHashTableIter iter;
+
+	g_hash_table_iter_init(&iter, tpm->tpm_sessions);
+	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&session))
+		if (!session->party && session->order >= LEDGER_ORDER_SENT &&
+			now - session->ordered_at > ORDER_MS) {
+			session->order = LEDGER_ORDER_NONE;
+			session->ordered = NULL;
+		}
 }
 
 static void reservation_end(struct ledger_party *party)
@@ -144,6 +166,7 @@ enum account_answer ledger_begin_session(struct ledger_party *party, uint32_t ha
 	const struct ledger_tpm_session *session = handle != 0 ? session_find(tpm, handle) : NULL;
 	bool own = session && session->user == user;
 
+	sessions_forget_orders(tpm, ledger_awake());
 	reservation_end(party);
 	party->begun_before = party->unsettled;
 	if (session && session->order == LEDGER_ORDER_DOING)
@@ -204,16 +227,25 @@ bool ledger_end_session(struct ledger_party *party, uint32_t handle)
 	return true;
 }
 
-bool ledger_saved_session(struct ledger_party *party, uint32_t handle)
+static void session_become_saved(struct ledger_tpm *tpm, struct ledger_tpm_session *session)
+{
+	session->party = NULL;
+	session->saving = false;
+	session->serial = ++tpm->ledger->serial;
+	session_renew(tpm, session);
+}
+
+bool ledger_saved_session(struct ledger_party *party, uint32_t handle, bool done)
 {
 	struct ledger_tpm *tpm = party->user->tpm;
 	struct ledger_tpm_session *session = session_find(tpm, handle);
 
 	if (!session || session->party != party)
 		return false;
-	session->party = NULL;
-	session->serial = ++tpm->ledger->serial;
-	session_renew(tpm, session);
+	if (done)
+		session_become_saved(tpm, session);
+	else
+		session->saving = true;
 	return true;
 }
 
@@ -228,15 +260,31 @@ void ledger_gone_session(struct ledger_party *party, uint32_t handle)
 		session_remove(tpm, session);
 }
 
+/* Whether a party is about to load the saved session HANDLE. */
+static bool session_is_reserved(const struct ledger_tpm *tpm, uint32_t handle)
+{
+	for (GList *link = tpm->parties.head; link; link = link->next) {
+		const struct ledger_party *party = link->data;
+
+		if (party->reserved_handle != 0 &&
+			session_key(party->reserved_handle) == session_key(handle))
+			return true;
+	}
+	return false;
+}
+
 enum account_answer ledger_flush_session(struct ledger_party *party, uint32_t handle)
 {
 	struct ledger_tpm_session *session = session_find(party->user->tpm, handle);
 
+	if (session_is_reserved(party->user->tpm, handle))
+		return ACCOUNT_NO;
 	/* asked a second time where the first answer came too late */
 	if (!session || session->party || session->ordered != party ||
 		(session->order != LEDGER_ORDER_SENT && session->order != LEDGER_ORDER_DOING))
 		return ACCOUNT_NO;
 	session->order = LEDGER_ORDER_DOING;
+	session->ordered_at = ledger_awake();
 	return ACCOUNT_YES;
 }
 
@@ -310,6 +358,19 @@ static struct ledger_party *session_flusher(
 	return session_is_serious(session) ? party : NULL;
 }
 
+/* How many of COUNT saves that USER's relays tell of count. */
+static uint32_t saves_counted(struct ledger_user *user, uint32_t count, int64_t now)
+{
+	int64_t earned = MIN(now - user->saves_at, SAVES_BURST) * SAVES_PER_MS;
+	int64_t counted;
+
+	user->saves_left = MIN(user->saves_left + earned, SAVES_BURST);
+	user->saves_at = now;
+	counted = MIN(count, user->saves_left);
+	user->saves_left -= counted;
+	return (uint32_t)counted;
+}
+
 bool ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap)
 {
 	struct ledger_user *user = party->user;
@@ -325,7 +386,7 @@ bool ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap)
 	if (count > user->gap / 16 + SAVES_SLACK) /* a relay tells sooner than that */
 		return false;
 	gap = session_gap(tpm);
-	tpm->saves += count;
+	tpm->saves += saves_counted(user, count, now);
 	g_hash_table_iter_init(&iter, tpm->tpm_sessions);
 	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&session)) {
 		if (session->party == party) {
@@ -385,12 +446,17 @@ void ledger_leave_sessions(struct ledger_party *party)
 	reservation_end(party);
 	g_hash_table_iter_init(&iter, tpm->tpm_sessions);
 	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&session)) {
-		if (session->party == party) {
+		if (session->party == party && session->saving) {
+			/* nobody knows whether it was: in doubt the TPM has it still */
+			session_become_saved(tpm, session);
+		} else if (session->party == party) {
 			session->user->tpm_sessions--;
 			g_hash_table_iter_remove(&iter);
 		} else if (session->ordered == party) {
-			/* nobody knows whether it was flushed: the next one is asked */
-			session->order = LEDGER_ORDER_NONE;
+			/* nobody knows whether it was flushed: the next one is asked, but not while
+			 * that may be on its way to the TPM */
+			if (session->order != LEDGER_ORDER_DOING)
+				session->order = LEDGER_ORDER_NONE;
 			session->ordered = NULL;
 		}
 	}

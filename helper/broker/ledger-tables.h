@@ -54,6 +54,8 @@ struct ledger_user {
 	unsigned tpm_sessions;
 	unsigned tpm_sessions_reserved;
 	uint32_t gap; /* TPM_PT_CONTEXT_GAP_MAX, the largest that its relays told; 0: none did */
+	int64_t saves_left; /* that may be told, as of saves_at; see SAVES_BURST */
+	int64_t saves_at;
 
 	uint32_t hierarchy_failures; /* as of hierarchy_failed_at */
 	int64_t hierarchy_failed_at;
@@ -84,7 +86,8 @@ struct ledger_tpm_session {
 	struct ledger_party *party; /* where it is loaded; NULL: it is saved */
 	uint64_t saved_at;          /* in saves of the TPM */
 	enum ledger_order order;
-	struct ledger_party *ordered; /* who flushes it, where it is saved */
+	bool saving;                  /* loaded, and perhaps saved by now */
+	struct ledger_party *ordered; /* who flushes it, where it is saved; NULL: left since */
 	int64_t ordered_at;           /* ms of ledger_awake(): as the order was sent */
 	uint64_t unobeyed; /* ledger->serial as it was first ordered where it is loaded, or 0 */
 	uint64_t serial;   /* ledger->serial as it was saved */

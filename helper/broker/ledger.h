@@ -100,8 +100,11 @@ enum account_answer ledger_begin_session(struct ledger_party *party, uint32_t ha
  * it has, and may have been about to make one more.
  */
 bool ledger_end_session(struct ledger_party *party, uint32_t handle);
-/* False where HANDLE is not loaded in the party. */
-bool ledger_saved_session(struct ledger_party *party, uint32_t handle);
+/*
+ * HANDLE is saved; or, not DONE, is about to be, and counts as such when the party leaves before it
+ * has told. False where HANDLE is not loaded in the party.
+ */
+bool ledger_saved_session(struct ledger_party *party, uint32_t handle, bool done);
 /* HANDLE, loaded in the party, saved by its uid or ordered flushed, is no more. Others: nothing. */
 void ledger_gone_session(struct ledger_party *party, uint32_t handle);
 /*

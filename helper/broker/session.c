@@ -5,6 +5,9 @@
  *	STARTING --READY--> RUNNING --revoke--> REVOKING --REVOKED--> REVOKED --exit--> (freed)
  *	    | no READY in 5 s: killed              | none in 2 s: killed
  *
+ * The command that the TPM had to do may be done even then: what the session holds for it, it holds
+ * until it says CLOSED.
+ *
  * Every state ends with the relay's exit, which its pidfd tells.
  */
 #include "broker/session.h"
@@ -51,7 +54,7 @@ struct session {
 	enum session_state state;
 	struct session_hold hold;
 	bool stored;
-	struct conversation *conversation; /* while the session reaches its TPM */
+	struct conversation *conversation; /* while a command of the session may reach its TPM */
 	int account;
 	int pidfd;
 	int client; /* until the session was handed over; else -1 */
@@ -236,40 +239,6 @@ static void session_tell_waiters(struct session *session)
 	}
 }
 
-static void session_end(struct session *session)
-{
-	struct session_list *list = session->list;
-	struct log_about about = session_about(session);
-	g_autofree char *how = spawn_reap(session->pidfd);
-	const char *problem = session->killed_because ? session->killed_because : how;
-
-	if (how && !session->killed_because)
-		log_event(LOG_SESSION, G_LOG_LEVEL_WARNING, &about, "session ended: %s", how);
-	else
-		log_event(LOG_SESSION, G_LOG_LEVEL_MESSAGE, &about, "session ended");
-	session_store(session, false);
-	session_release_tpm(session);
-	account_remove_session(list->account, session->facts.uid);
-	g_ptr_array_remove(list->sessions, session);
-	if (session->started)
-		session->started(session->context, NULL, -1,
-			problem ? problem : "the relay ended before it was ready");
-	session_tell_waiters(session);
-	session_free(session);
-	list->ended(list->context);
-}
-
-static gboolean session_on_exit(gint fd, GIOCondition condition, gpointer data)
-{
-	struct session *session = data;
-
-	(void)fd;
-	(void)condition;
-	session->pidfd_watch = 0;
-	session_end(session);
-	return G_SOURCE_REMOVE;
-}
-
 static gboolean session_on_timeout(gpointer data)
 {
 	struct session *session = data;
@@ -315,46 +284,129 @@ static void session_on_revoked(struct session *session)
 
 	g_clear_handle_id(&session->timer, g_source_remove);
 	session->state = SESSION_REVOKED;
-	conversation_free(session->conversation);
-	session->conversation = NULL;
 	log_event(LOG_SESSION, G_LOG_LEVEL_MESSAGE, &about, "session has given up the TPM");
 	session_store(session, false);
 	session_release_tpm(session);
 	session_tell_waiters(session);
 }
 
+static void session_on_closed(struct session *session)
+{
+	conversation_free(session->conversation);
+	session->conversation = NULL;
+}
+
+static void session_hear(struct session *session, const struct account_message *message)
+{
+	switch (message->type) {
+	case ACCOUNT_READY:
+		if (session->state == SESSION_STARTING)
+			session_on_ready(session);
+		else
+			session_kill(session, "it sent a message out of turn");
+		break;
+	case ACCOUNT_REVOKED:
+		if (session->state == SESSION_STARTING)
+			session_kill(session, "the TPM does not answer");
+		else if (session_is_open(session)) /* else it was said before, unasked */
+			session_on_revoked(session);
+		break;
+	case ACCOUNT_CLOSED:
+		if (session->state == SESSION_REVOKED)
+			session_on_closed(session);
+		else
+			session_kill(session, "it sent a message out of turn");
+		break;
+	default:
+		if (session->conversation)
+			conversation_hear(session->conversation, message);
+		else if (session->state == SESSION_STARTING)
+			session_kill(session, "it sent a message out of turn");
+		break; /* or it is about what is over */
+	}
+}
+
+/* One message. Returns false where there is none; *ret_end: and will be none. */
+static bool session_receive(
+	struct session *session, struct account_message *ret_message, bool *ret_end)
+{
+	uint8_t packet[sizeof *ret_message + 1];
+	ssize_t size = recv(session->account, packet, sizeof packet, MSG_DONTWAIT);
+
+	*ret_end = size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR);
+	if (size <= 0)
+		return false;
+	if (account_message_decode(packet, (size_t)size, ACCOUNT_FROM_RELAY, ret_message) == 0)
+		return true;
+	session_kill(session, "it sent what is no message");
+	return false;
+}
+
+/* What it said before it exited counts, but for what it asked: it will do nothing any more. */
+static void session_hear_last(struct session *session)
+{
+	struct account_message message;
+	bool end;
+
+	while (session->state != SESSION_STARTING && !session->killed_because &&
+		session_receive(session, &message, &end))
+		if (!account_is_question(message.type) || message.type == ACCOUNT_CONFIRM)
+			session_hear(session, &message);
+}
+
+static void session_end(struct session *session)
+{
+	struct session_list *list = session->list;
+	struct log_about about = session_about(session);
+	g_autofree char *how = spawn_reap(session->pidfd);
+	const char *problem;
+
+	session_hear_last(session);
+	problem = session->killed_because ? session->killed_because : how;
+	if (how && !session->killed_because)
+		log_event(LOG_SESSION, G_LOG_LEVEL_WARNING, &about, "session ended: %s", how);
+	else
+		log_event(LOG_SESSION, G_LOG_LEVEL_MESSAGE, &about, "session ended");
+	session_store(session, false);
+	session_release_tpm(session);
+	account_remove_session(list->account, session->facts.uid);
+	g_ptr_array_remove(list->sessions, session);
+	if (session->started)
+		session->started(session->context, NULL, -1,
+			problem ? problem : "the relay ended before it was ready");
+	session_tell_waiters(session);
+	session_free(session);
+	list->ended(list->context);
+}
+
+static gboolean session_on_exit(gint fd, GIOCondition condition, gpointer data)
+{
+	struct session *session = data;
+
+	(void)fd;
+	(void)condition;
+	session->pidfd_watch = 0;
+	session_end(session);
+	return G_SOURCE_REMOVE;
+}
+
 static gboolean session_on_account(gint fd, GIOCondition condition, gpointer data)
 {
 	struct session *session = data;
 	struct account_message message;
-	uint8_t packet[sizeof message + 1];
-	ssize_t size = recv(fd, packet, sizeof packet, MSG_DONTWAIT);
+	bool end;
 
+	(void)fd;
 	(void)condition;
-	if (size < 0 && (errno == EAGAIN || errno == EINTR))
+	if (session_receive(session, &message, &end))
+		session_hear(session, &message);
+	if (!end)
 		return G_SOURCE_CONTINUE;
-	if (size <= 0) {
-		/* The relay is about to exit. One that stays could not be revoked any more. */
-		session->account_watch = 0;
-		g_clear_handle_id(&session->timer, g_source_remove);
-		session->timer = g_timeout_add(SESSION_REVOKE_MS, session_on_timeout, session);
-		return G_SOURCE_REMOVE;
-	}
-	if (account_message_decode(packet, (size_t)size, ACCOUNT_FROM_RELAY, &message) < 0)
-		session_kill(session, "it sent what is no message");
-	else if (message.type == ACCOUNT_READY && session->state == SESSION_STARTING)
-		session_on_ready(session);
-	else if (message.type == ACCOUNT_REVOKED && session_is_open(session))
-		session_on_revoked(session);
-	else if (message.type == ACCOUNT_REVOKED && session->state == SESSION_STARTING)
-		session_kill(session, "the TPM does not answer");
-	else if (session->conversation && message.type != ACCOUNT_READY)
-		conversation_hear(session->conversation, &message);
-	else if (session->state == SESSION_REVOKED && message.type != ACCOUNT_READY)
-		return G_SOURCE_CONTINUE; /* about what is over */
-	else
-		session_kill(session, "it sent a message out of turn");
-	return G_SOURCE_CONTINUE;
+	/* The relay is about to exit. One that stays could not be revoked any more. */
+	session->account_watch = 0;
+	g_clear_handle_id(&session->timer, g_source_remove);
+	session->timer = g_timeout_add(SESSION_REVOKE_MS, session_on_timeout, session);
+	return G_SOURCE_REMOVE;
 }
 
 /* ACCOUNT and PIDFD are the session's from here on. */

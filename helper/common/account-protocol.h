@@ -12,6 +12,7 @@
  *   broker -> relay   REVOKE     release the TPM; `argument` is an account_reason
  *   relay -> broker   REVOKED    no command of this session reaches the TPM any more: the answer
  *                                to REVOKE, or unasked at a time limit or when the TPM fails
+ *   relay -> broker   CLOSED     after that: none is on its way to it either
  *
  *   questions: relay -> broker, one at a time, numbered by `serial`
  *   DA_BEGIN       may this session try an authorization that can raise the TPM's failure counter?
@@ -42,7 +43,8 @@
  *   TURN_END       the turn is over; `argument` 1 = the authorization of a hierarchy was wrong, or
  *                  nobody knows, 0 = not
  *   SESSION_END    what became of SESSION_BEGIN: `handle` is loaded here, or 0: nothing came of it
- *   SAVED          the TPM session `handle` was saved by ContextSave: whoever holds the blob has it
+ *   SAVED          the TPM session `handle` was saved by ContextSave: whoever holds the blob has it.
+ *                  `argument` 1 = it is about to be
  *   GONE           the TPM session `handle` is no more
  *   SAVES          the TPM's context counter advanced: `argument` = by so many saves at least;
  *                  values[0] = TPM_PT_CONTEXT_GAP_MAX, 0: not known. More than a relay counts
@@ -73,6 +75,7 @@ enum account_type {
 	ACCOUNT_READY = 1,
 	ACCOUNT_REVOKE = 2,
 	ACCOUNT_REVOKED = 3,
+	ACCOUNT_CLOSED = 4,
 
 	ACCOUNT_DA_BEGIN = 16,
 	ACCOUNT_TURN_BEGIN = 17,

@@ -24,12 +24,17 @@
 #define TPM_TIMEOUT_MS  330000         /* the kernel itself gives up after 300 s at the latest */
 #define DROP_MAX        64 /* reads; a client that writes for ever must not keep us here */
 
-uint64_t channel_now(void)
+static uint64_t time_of(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_BOOTTIME, &now); /* the time asleep counts */
+	clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+}
+
+uint64_t channel_now(void)
+{
+	return time_of(CLOCK_BOOTTIME); /* the time asleep counts */
 }
 
 /* NS from now; 0, which is never, where NS is 0. */
@@ -67,11 +72,16 @@ void channel_release(struct channel *channel, uint32_t code)
 	if (channel->tpm < 0)
 		return;
 	channel->released_code = code;
+	if (channel->releasing)
+		channel->releasing(channel->context);
+	if (channel->tpm < 0)
+		return; /* it could not be told, which releases it too */
 	/* Said first: closing the device may wait for a command that runs for minutes. The broker
 	 * hears of every release: it may have the TPM for somebody else. */
 	tell_simply(channel, ACCOUNT_REVOKED);
 	close(channel->tpm);
 	channel->tpm = -1;
+	tell_simply(channel, ACCOUNT_CLOSED); /* by now no command of ours is on its way */
 }
 
 int channel_ready(struct channel *channel)
@@ -266,12 +276,15 @@ int channel_send(struct channel *channel, const void *bytes, size_t size, size_t
 	return 0;
 }
 
-/* What is left of the time until END, in ms. */
+/* What is left of the time from NOW until END, in ms. */
+static int left_of(uint64_t end, uint64_t now)
+{
+	return end > now ? (int)((end - now) / 1000000) + 1 : 0;
+}
+
 static int left_ms(uint64_t end)
 {
-	uint64_t now = channel_now();
-
-	return end > now ? (int)((end - now) / 1000000) + 1 : 0;
+	return left_of(end, channel_now());
 }
 
 /* By when the broker must have answered what it was asked at START. */
@@ -352,18 +365,19 @@ static int tpm_read(struct channel *channel, uint8_t *response, size_t *have)
  */
 static int tpm_await(struct channel *channel, uint8_t *response, size_t *ret_size)
 {
-	uint64_t end = channel_now() + TPM_TIMEOUT_MS * UINT64_C(1000000);
+	uint64_t end = time_of(CLOCK_MONOTONIC) + TPM_TIMEOUT_MS * UINT64_C(1000000);
 	size_t have = 0;
 	int r = 0;
 
 	while (r == 0) {
-		short ready = channel_wait(channel, channel->tpm, POLLIN, left_ms(end));
+		int left = left_of(end, time_of(CLOCK_MONOTONIC)); /* it sleeps as we do */
+		short ready = channel_wait(channel, channel->tpm, POLLIN, left);
 
 		if (channel->tpm < 0)
 			return -ECANCELED; /* revoked meanwhile */
 		if (ready)
 			r = tpm_read(channel, response, &have);
-		else if (left_ms(end) == 0)
+		else if (left_of(end, time_of(CLOCK_MONOTONIC)) == 0)
 			return -ETIME;
 	}
 	if (r < 0)

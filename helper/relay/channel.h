@@ -31,6 +31,8 @@ struct channel {
 	/* The broker has ordered something while it is asked something else, and the TPM is free.
 	 * NULL: that waits for the answer. */
 	void (*ordered)(void *context);
+	/* The TPM is about to be released: what is left to be told. May be NULL. */
+	void (*releasing)(void *context);
 	void *context;
 };
 

@@ -211,8 +211,9 @@ static struct filter_verdict check_bind(const struct filter_question *q, uint32_
 
 static struct filter_verdict check_evict(const struct filter_question *q, uint32_t handle)
 {
+	/* what is persistent may be another object by the time that it is used */
 	if (handle >> 24 == TPM_HT_TRANSIENT)
-		return check_key(q, handle);
+		return check_secret(q, handle);
 	if (policy_allows_handle(q->policy, handle, POLICY_USE_EVICT))
 		return allow();
 	return filter_own_persistent(q, handle);

@@ -6,7 +6,11 @@
 #include <errno.h>
 
 #define CONTEXT_GAP_USUAL 65535
-#define CONTEXT_REPORTS   64 /* to the broker, while the gap passes once */
+/*
+ * To the broker, while the gap passes once: what all the relays of a TPM have not told yet is to be
+ * a small part of it.
+ */
+#define CONTEXT_REPORTS 1024
 
 void pump_tell_sessions(struct pump *pump, uint32_t saved)
 {
@@ -36,11 +40,20 @@ static unsigned session_count(const struct account *account)
 	return count;
 }
 
+/* Reads it, after which the kernel has saved all sessions once more, or has flushed them. */
+static int read_gap(struct pump *pump)
+{
+	int r = query_property(&pump->channel, TPM_PT_CONTEXT_GAP_MAX, &pump->context_gap);
+
+	if (r < 0 && r != -EBADMSG)
+		pump_lose_sessions(pump);
+	return r;
+}
+
 /* How far two context saves may lie apart; 0: no session of this relay was saved yet. */
 static uint32_t context_gap(struct pump *pump)
 {
-	if (pump->context_gap == 0 &&
-		query_property(&pump->channel, TPM_PT_CONTEXT_GAP_MAX, &pump->context_gap) < 0)
+	if (pump->context_gap == 0 && read_gap(pump) < 0)
 		pump->context_gap = CONTEXT_GAP_USUAL;
 	return pump->context_gap;
 }
@@ -55,16 +68,19 @@ static void tell_saves(struct pump *pump)
 }
 
 /*
- * Counts how many times sessions were saved: the kernel saves every session of a descriptor after
- * each command. tpmgate-rm keeps count itself, and renews what gets old.
+ * Counts how many times sessions were saved at most: the kernel saves every session of a descriptor
+ * after each command. tpmgate-rm keeps count itself, and renews what gets old.
  */
 static void count_saves(struct pump *pump)
 {
 	uint64_t commands = pump->channel.transacted - pump->counted;
+	unsigned before = pump->sessions;
 
 	pump->counted = pump->channel.transacted;
+	pump->sessions = session_count(&pump->account);
 	if (pump->channel.backend == POLICY_BACKEND_DEVICE)
-		pump->saves += (uint32_t)commands * session_count(&pump->account);
+		pump->saves +=
+			(uint32_t)commands * (before > pump->sessions ? before : pump->sessions);
 }
 
 void pump_report_saves(struct pump *pump)
@@ -72,6 +88,15 @@ void pump_report_saves(struct pump *pump)
 	count_saves(pump);
 	if (pump->saves > 0 && pump->channel.tpm >= 0 &&
 		pump->saves >= context_gap(pump) / CONTEXT_REPORTS)
+		tell_saves(pump);
+}
+
+void pump_tell_last(void *context)
+{
+	struct pump *pump = context;
+
+	count_saves(pump);
+	if (pump->saves > 0 && pump->channel.tpm >= 0)
 		tell_saves(pump);
 }
 
@@ -85,11 +110,9 @@ static void renew(struct pump *pump)
 
 	if (pump->channel.backend != POLICY_BACKEND_DEVICE)
 		return;
-	r = query_property(&pump->channel, TPM_PT_CONTEXT_GAP_MAX, &pump->context_gap);
-	if (r < 0 && r != -EBADMSG) {
-		pump_lose_sessions(pump);
+	r = read_gap(pump);
+	if (r < 0 && r != -EBADMSG)
 		return;
-	}
 	count_saves(pump);
 	tell_saves(pump);
 }

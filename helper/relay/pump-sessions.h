@@ -20,6 +20,9 @@ void pump_lose_sessions(struct pump *pump);
  */
 void pump_report_saves(struct pump *pump);
 
+/* Tells of the rest, before the TPM is released. CONTEXT is the struct pump. */
+void pump_tell_last(void *context);
+
 /*
  * Renews what is loaded here, where an order says that it is too old. The broker need not be asked
  * about that, and is perhaps being asked something else. CONTEXT is the struct pump.

@@ -18,6 +18,7 @@ void pump_init(struct pump *pump, const struct policy_image *image)
 	pump->image = image;
 	pump->channel = channel_new(image);
 	pump->channel.ordered = pump_renew_as_ordered;
+	pump->channel.releasing = pump_tell_last;
 	pump->channel.context = pump;
 	pump->account = account_new(image->object_slots, image->session_slots);
 }
@@ -104,8 +105,11 @@ static int judge(
 	struct filter_verdict verdict = filter_check(pump->image, &pump->account, command);
 
 	for (int i = 0; verdict.kind == FILTER_QUERY && i < QUERIES_MAX; i++) {
-		int r = learn_fact(pump, &verdict);
+		int r;
 
+		/* others may have the TPM meanwhile, with each question for minutes */
+		pump_renew_as_ordered(pump);
+		r = learn_fact(pump, &verdict);
 		if (r < 0 && verdict.fact == FILTER_FACT_PUBLIC)
 			return r;
 		if (r < 0) { /* the broker does not say */
@@ -192,15 +196,19 @@ static void tell_failure(
 		channel_tell(&pump->channel, &message);
 }
 
+static bool saves_session(const struct tpm_command *command)
+{
+	return command->info->code == TPM_CC_CONTEXT_SAVE &&
+	       command->handles[0] >> 24 != TPM_HT_TRANSIENT;
+}
+
 /* What success means beyond what was learnt. Returns the size of the answer. */
 static size_t succeed(struct pump *pump, const struct tpm_command *command,
 	const struct filter_verdict *verdict, const struct tpm_response *response, size_t answered)
 {
 	if (verdict->dues & FILTER_DUE_SESSION)
 		channel_tell_session(&pump->channel, ACCOUNT_SESSION_END, response->handle);
-	if (command->info->code == TPM_CC_CONTEXT_SAVE &&
-		command->handles[0] >> 24 != TPM_HT_TRANSIENT &&
-		pump->channel.backend != POLICY_BACKEND_MANAGER)
+	if (saves_session(command) && pump->channel.backend != POLICY_BACKEND_MANAGER)
 		pump->saves++;
 	if (flushes_unnamed(command)) {
 		int r = query_objects(&pump->channel, &pump->account);
@@ -257,6 +265,15 @@ static int pay(struct pump *pump, const struct tpm_command *command, struct filt
 		dues, ret_refusal);
 }
 
+/* Ahead: what the TPM has saved stays when this session ends before it can tell. */
+static void tell_saving(struct pump *pump, uint32_t handle)
+{
+	struct account_message message = account_message_new(ACCOUNT_SAVED, 1);
+
+	message.handle = handle;
+	channel_tell(&pump->channel, &message);
+}
+
 static size_t answer_by_tpm(struct pump *pump, size_t size, const struct tpm_command *command,
 	struct filter_verdict *verdict)
 {
@@ -272,6 +289,8 @@ static size_t answer_by_tpm(struct pump *pump, size_t size, const struct tpm_com
 	if (refusal.rule)
 		return refuse_by_rule(pump, command, refusal.rule, refusal.code);
 	paid = dues.paid;
+	if (saves_session(command))
+		tell_saving(pump, command->handles[0]);
 	answered = execute(pump, size, command, verdict->policies, &response);
 	dues_settle(&pump->channel, command, &dues, answered < 0 ? DUES_UNKNOWN : DUES_ANSWERED,
 		response.code);
@@ -303,6 +322,18 @@ static size_t answer(struct pump *pump, size_t size, const struct tpm_command *c
 	}
 }
 
+/* The TPM session that COMMAND has saved, according to the answer of so many bytes; 0: none. */
+static uint32_t saved_session(
+	const struct pump *pump, const struct tpm_command *command, size_t answered)
+{
+	struct tpm_header header;
+
+	return saves_session(command) && tpm_header_parse(pump->output, answered, &header) == 0 &&
+			       header.code == TPM_RC_SUCCESS
+		       ? command->handles[0]
+		       : 0;
+}
+
 size_t pump_answer(struct pump *pump, size_t size)
 {
 	struct tpm_command command;
@@ -317,8 +348,7 @@ size_t pump_answer(struct pump *pump, size_t size)
 	if (code != TPM_RC_SUCCESS)
 		return refuse_by_rule(pump, NULL, "malformed", code);
 	answered = answer(pump, size, &command);
-	pump_tell_sessions(
-		pump, command.info->code == TPM_CC_CONTEXT_SAVE ? command.handles[0] : 0);
+	pump_tell_sessions(pump, saved_session(pump, &command, answered));
 	pump_report_saves(pump);
 	return answered;
 }
@@ -410,12 +440,13 @@ void pump_run(struct pump *pump)
 		size_t answered;
 
 		if (size == 0)
-			return;
+			break;
 		answered = size < 0 ? refuse(pump, TPM_RC_COMMAND_SIZE)
 				    : pump_answer(pump, (size_t)size);
 		if (deliver(pump, answered) < 0)
-			return;
+			break;
 		if (size > 0)
 			consume(pump, (size_t)size);
 	}
+	pump_tell_last(pump);
 }

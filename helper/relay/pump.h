@@ -12,6 +12,7 @@ struct pump {
 	size_t received;           /* bytes at the front of `input` */
 	uint64_t partial_deadline; /* when half a command is given up; 0: there is none */
 	uint64_t counted;          /* channel.transacted, as saves were counted last */
+	unsigned sessions;         /* that were there then */
 	uint32_t saves;            /* of sessions' contexts that the broker was not told of */
 	uint32_t context_gap;      /* TPM_PT_CONTEXT_GAP_MAX; 0: not read yet */
 	uint8_t input[TPM_MESSAGE_MAX];

@@ -104,6 +104,14 @@ static void receive_control(struct server *server)
 	server->control_open = false; /* whatever else the broker says is its last word */
 }
 
+/* A command of a session that has ended since would keep the TPM from those that have not. */
+static bool has_left(const struct server_client *client)
+{
+	char byte;
+
+	return recvfrom(client->fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) == 0;
+}
+
 /*
  * Executes one command of client I. Returns 0; 1 where the client has left or does not read; a
  * negative errno where the TPM is lost.
@@ -120,7 +128,7 @@ static int serve(struct server *server, unsigned i)
 
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
-	if (got <= 0)
+	if (got <= 0 || has_left(client))
 		return 1;
 	/* more than fits is no command whatever it says */
 	r = manager_execute(manager, client->space, command,

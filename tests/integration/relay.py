@@ -71,9 +71,11 @@ class Relay:
         fds = {3: client_side, 4: tpm_side, 5: policy_image(backend, **image), 6: account_side}
         fds.update(more_fds or {})
         self.client = Tpm(client.detach())
+        self.saves = 0  # of TPM sessions, as it told
         self.said = queue.Queue()
         self.facts = queue.Queue()
-        threading.Thread(target=self._answer, daemon=True).start()
+        self.listener = threading.Thread(target=self._answer, daemon=True)
+        self.listener.start()
         self.process = Process([program], user="tpmgate", fds=fds, env=environment or {})
         for side in (client_side, tpm_side, account_side):
             side.close()
@@ -90,7 +92,9 @@ class Relay:
                 return
             if not data:
                 return
-            magic, kind, serial = ACCOUNT.unpack(data)[:3]
+            magic, kind, serial, argument = ACCOUNT.unpack(data)[:4]
+            if kind == SAVES:
+                self.saves += argument
             if magic == ACCOUNT_MAGIC and kind in QUESTIONS:
                 self.account.send(ACCOUNT.pack(ACCOUNT_MAGIC, ANSWER, serial, YES, *[0] * 6, b""))
             elif magic != ACCOUNT_MAGIC or kind < ANSWER:
@@ -105,6 +109,13 @@ class Relay:
             raise AssertionError(f"no message {kind} from the relay") from None
         if said != kind:
             raise AssertionError(f"the relay said {said}: {self.process.logged()}")
+
+    def leave(self):
+        """The client leaves; all that the relay says before it exits is heard."""
+        self.client.close()
+        if self.process.wait() != 0:
+            raise AssertionError(f"the relay failed: {self.process.logged()}")
+        self.listener.join(PATIENCE)
 
     def order_flush(self, handle):
         self.account.send(ACCOUNT.pack(ACCOUNT_MAGIC, FLUSH, 0, 0, 0, handle, *[0] * 4, b""))

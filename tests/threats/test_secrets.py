@@ -3,7 +3,8 @@
 import struct
 
 from commands import (PCR_SELECTION_16, POLICY_GET_DIGEST, POLICY_PCR, UNSEAL, create, created,
-                      first_tpm2b, flush, load, password, primary, sealed_template, session_entry)
+                      evict, first_tpm2b, flush, load, password, primary, sealed_template,
+                      session_entry)
 from scenario import (STORAGE_ROOT, Machine, Scenario, done, facts, made, persist_storage_root,
                       without)
 from wire import NULL, REFUSED, command, response_code, start_session, tpm2b
@@ -87,6 +88,20 @@ class OthersSecrets(Scenario):
                             tpm2b(b"") + struct.pack(">H", 0x10))
         self.assertEqual(session.code(duplicate), REFUSED)
         self.assertIn("sealed-data", [rule for _, rule, _ in machine.refusals()])
+
+    def test_row_32_made_persistent(self):
+        """By its handle it could take the place of what is judged, before a command is executed."""
+        machine = Machine(self)
+        blob = seal_without_policy(machine.node)
+        session = machine.open(NO_UNSEAL)
+        sealed = made(session, load(made(session, primary()), blob))
+        self.assertEqual(session.code(evict(sealed, 0x81000100)), REFUSED)
+        self.assertIn("sealed-data", [rule for _, rule, _ in machine.refusals()])
+        session.close()
+        session = machine.open(NO_UNSEAL)
+        parent = made(session, primary())
+        own = made(session, load(parent, seal(session, parent)))
+        self.assertEqual(session.code(evict(own, 0x81000100)), 0)
 
     def test_row_32_unseal_has_it(self):
         """The profile that a person is asked about does what is refused above."""

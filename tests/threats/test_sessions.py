@@ -1,19 +1,23 @@
 """TPM sessions, of which a TPM has few, and its time, of which it has one for all."""
 
+import hashlib
+import hmac
 import socket
 import struct
 
-from commands import (CONTEXT_LOAD, CONTEXT_SAVE, READ_CLOCK, RSA_STORAGE_TEMPLATE, flush, primary,
-                      session_entry, with_handle)
+from commands import (CONTEXT_LOAD, CONTEXT_SAVE, READ_CLOCK, RSA_STORAGE_TEMPLATE, SIGN,
+                      SIGN_TEMPLATE, evict, flush, primary, session_entry, with_handle)
 from harness import GROUPS, PATIENCE, Broker, Swtpm, TestCase, readable
+from kernel import Kernel
 from relay import COMMANDS, SAVES, Relay
 from scenario import (SHIPPED, Machine, Scenario, done, made, open_to_members, properties,
                       without)
 from tap import Tap
-from wire import (CC_CREATE_PRIMARY, CC_GET_CAPABILITY, CC_GET_RANDOM, NULL, Caller, command,
-                  response_code, start_session)
+from wire import (CC_CREATE_PRIMARY, CC_GET_CAPABILITY, CC_GET_RANDOM, NULL, REVOKE, Caller,
+                  command, get_capability, response_code, start_session, tpm2b)
 
 POLICY_RESTART = 0x180
+KEY = 0x81000100
 SESSION_HANDLES = 0x905
 NO_SESSION, NOT_OWN, NOT_HERE = 0x000B0903, 0x000B01CB, 0x000B0910
 EVERYTHING = without()
@@ -21,6 +25,10 @@ SESSIONS_OF_TPM = 64
 PT_ACTIVE_LEFT = 0x206  # TPM_PT_HR_ACTIVE_AVAIL
 PT_CONTEXT_GAP_MAX = 0x114  # TPM_PT_CONTEXT_GAP_MAX
 REPORTED = 65535 // 64 + 1  # saves of which a relay tells the broker
+
+
+def active_left(tap):
+    return struct.unpack(">I", tap.execute(get_capability(6, PT_ACTIVE_LEFT, 1))[-4:])[0]
 
 
 def restart(tpm, session):
@@ -168,6 +176,69 @@ class Exhaustion(Scenario):
         self.assertEqual(relay.command_arrives()[6:10], struct.pack(">I", CC_GET_CAPABILITY))
         relay.tpm.send(struct.pack(">HIIBIIII", 0x8001, 27, 0, 0, 6, 1, PT_CONTEXT_GAP_MAX, 65535))
 
+    def test_row_21_revoked_amid_save(self):
+        """The TPM saves it all the same: a saved TPM session for each of carol's own sessions."""
+        tap = self.start(Tap, self.start(Swtpm))
+        self.start(Broker, "rm:unix:" + tap.socket, arguments=["--no-polkit"],
+                   profiles=open_to_members(*SHIPPED))
+        carol = self.start(Caller, "carol")
+        self.start(carol.open)  # the manager stays, who flushes nothing then
+        before = active_left(tap)
+        for _ in range(20):
+            tpm = carol.open()
+            session = made(tpm, start_session())
+            tap.hold(CONTEXT_SAVE)
+            tpm.send(with_handle(CONTEXT_SAVE, session))
+            tap.wait_held()
+            self.assertEqual(carol.ask(REVOKE, session=tpm.session).status, 1)
+            tap.hold(None)
+            tap.release()
+            tpm.close()
+        self.assertLessEqual(before - active_left(tap), 14)  # 2 to be flushed
+        self.assertGreaterEqual(carol.account()["tpm_sessions"], 12)
+
+    def test_row_21_saves_at_the_end(self):
+        """Of a session that ends before it had to tell of its saves, as of many such."""
+        kernel = Kernel(self.start(Swtpm))
+        told = 0
+        for _ in range(3):
+            relay = self.start(Relay)
+            kernel.serve(relay)
+            done(relay.client, start_session())
+            done(relay.client, start_session())
+            for _ in range(20):
+                relay.client.random()
+            relay.leave()
+            told += relay.saves
+        self.assertGreaterEqual(told, kernel.saves)
+        self.assertLess(told, 2 * kernel.saves)
+
+    def test_row_21_saves_of_sessions_that_end(self):
+        """The relay asks the TPM about a key before a command is sent, and each time the kernel
+        saves the session; that the command ends it makes them no fewer."""
+        swtpm = self.start(Swtpm)
+        kernel = Kernel(swtpm)
+        key = made(kernel.tpm, primary(template=SIGN_TEMPLATE))
+        done(kernel.tpm, evict(key, KEY))
+        done(kernel.tpm, flush(key))
+        public = done(kernel.tpm, with_handle(0x173, KEY))
+        size = struct.unpack_from(">H", public, 10)[0]
+        name = public[14 + size:14 + size + 34]
+        relay = self.start(Relay, commands=(*COMMANDS, SIGN))
+        kernel.serve(relay)
+        parameters = tpm2b(bytes(32)) + struct.pack(">HHIH", 0x10, 0x8024, NULL, 0)
+        digest = hashlib.sha256(struct.pack(">I", SIGN) + name + parameters).digest()
+        for _ in range(50):
+            response = done(relay.client, start_session())
+            nonces = bytes(16) + response[16:32]
+            code = hmac.new(b"", digest + nonces + b"\0", hashlib.sha256).digest()
+            entry = response[10:14] + tpm2b(bytes(16)) + b"\0" + tpm2b(code)
+            done(relay.client, command(SIGN, [KEY], entry, parameters))
+        relay.leave()
+        self.assertGreaterEqual(kernel.saves, 150)
+        self.assertGreaterEqual(relay.saves, kernel.saves)
+        self.assertLess(relay.saves, 2 * kernel.saves)
+
     def take_few(self, tpm):
         for _ in range(8):
             response = tpm.execute(start_session())
@@ -209,3 +280,25 @@ class Turns(TestCase):
         # Delayed, not refused: carol gets every key.
         for session in greedy:
             self.assertEqual(response_code(session.receive(PATIENCE * 4)), 0)
+
+    def test_row_22_turns_of_revoked_sessions(self):
+        """A turn comes back with its session; the command that it was for must not stay."""
+        tap = self.start(Tap, self.start(Swtpm))
+        self.start(Broker, "rm:unix:" + tap.socket, arguments=["--no-polkit"],
+                   profiles=open_to_members(*SHIPPED))
+        carol = self.start(Caller, "carol")
+        user = self.start(Caller, "user1", groups=[GROUPS["tpmgate-users"][0]])
+        greedy = [self.start(carol.open) for _ in range(self.KEYS)]
+        other = self.start(user.open)
+        tap.hold(CC_CREATE_PRIMARY)
+        start = len(tap.codes())
+        for session in greedy:
+            session.send(primary(NULL, RSA_STORAGE_TEMPLATE))
+            if session == greedy[0]:
+                tap.wait_held()
+            self.assertEqual(carol.ask(REVOKE, session=session.session).status, 1)
+        other.send(command(READ_CLOCK))
+        tap.hold(None)
+        tap.release()
+        self.assertEqual(response_code(other.receive()), 0)
+        self.assertLessEqual(tap.codes(start).count(CC_CREATE_PRIMARY), 2)

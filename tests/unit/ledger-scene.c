@@ -155,7 +155,7 @@ void actor_make(struct actor *actor, uint32_t handle)
 
 void actor_save(struct actor *actor, uint32_t handle)
 {
-	assert_true(ledger_saved_session(actor->party, handle));
+	assert_true(ledger_saved_session(actor->party, handle, true));
 }
 
 void actor_load(struct actor *actor, uint32_t handle)
@@ -171,6 +171,7 @@ void actor_saves(struct actor *actor, uint32_t count)
 
 		assert_true(ledger_saves(actor->party, some, GAP));
 		count -= some;
+		scene_pass_ms(some / 32 + 1); /* no TPM is faster */
 	}
 	scene_settle();
 }

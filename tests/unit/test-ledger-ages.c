@@ -115,6 +115,35 @@ static void test_saves_that_come_together(void **state)
 	assert_int_equal(a->flushes, 1);
 }
 
+static void renews(struct actor *actor, uint32_t handle)
+{
+	(void)handle;
+	assert_true(ledger_saves(actor->party, 1, GAP));
+}
+
+/* What one uid says gives others no more to do than its TPM could. */
+static void test_saves_that_cannot_be_so_many(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	a->on_flush = renews;
+	actor_make(a, HMAC(1));
+	for (int i = 0; i < 1000; i++) {
+		assert_true(ledger_saves(b->party, 8191, GAP));
+		scene_settle();
+	}
+	assert_in_range(a->flushes, 1, 8);
+	a->flushes = 0;
+	for (int i = 0; i < 1000; i++) {
+		assert_true(ledger_saves(b->party, 8191, GAP));
+		scene_pass_ms(10);
+		scene_settle();
+	}
+	assert_in_range(a->flushes, 5, 10); /* in as many seconds */
+}
+
 static void test_old_loaded_one_is_renewed_where_it_is(void **state)
 {
 	struct actor *a = actor_join(ALICE);
@@ -344,6 +373,7 @@ int main(void)
 		TEST(test_order_that_is_neglected),
 		TEST(test_saves_that_cannot_be),
 		TEST(test_saves_that_come_together),
+		TEST(test_saves_that_cannot_be_so_many),
 		TEST(test_old_loaded_one_is_renewed_where_it_is),
 		TEST(test_order_that_is_not_obeyed),
 		TEST(test_saves_make_own_ones_young),

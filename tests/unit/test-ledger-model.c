@@ -53,6 +53,18 @@ static void on_granted(struct actor *actor, enum account_held what)
 	is_served(party);
 }
 
+static bool is_about_to_be_loaded(unsigned device, uint32_t handle)
+{
+	for (unsigned i = 0; i < PARTIES; i++) {
+		const struct model_party *party = &model.parties[i];
+
+		if (party->actor && party->device == device && party->reserved &&
+			party->handle != 0 && (party->handle & 0xffffff) == (handle & 0xffffff))
+			return true;
+	}
+	return false;
+}
+
 static void on_flush(struct actor *actor, uint32_t handle)
 {
 	struct model_party *party = model_party_of(actor);
@@ -64,9 +76,11 @@ static void on_flush(struct actor *actor, uint32_t handle)
 	session->sent = true;
 	session->sent_at = model.now;
 	if (model_pick(2) == 0) {
-		assert_int_equal(ledger_flush_session(actor->party, handle),
-			session->party ? ACCOUNT_NO : ACCOUNT_YES);
-		session->flushing = !session->party;
+		bool may = !session->party && !is_about_to_be_loaded(party->device, handle);
+
+		assert_int_equal(
+			ledger_flush_session(actor->party, handle), may ? ACCOUNT_YES : ACCOUNT_NO);
+		session->flushing = may;
 		return; /* it takes its time */
 	}
 	session->there = false;
@@ -98,8 +112,10 @@ static void leave(struct model_party *party)
 
 		if (session->party == party)
 			*session = (struct model_session){0};
+		else if (session->there && session->orderer == party && session->flushing)
+			session->orderer = NULL; /* it may be on its way */
 		else if (session->there && session->orderer == party)
-			session->ordered = session->flushing = session->sent = false;
+			session->ordered = session->sent = false;
 	}
 	actor_leave(party->actor);
 	*party = (struct model_party){0};
@@ -174,16 +190,30 @@ static unsigned ending_of(unsigned device, unsigned uid)
 	return count;
 }
 
+/* What nobody has done for so long nobody does. */
+static void forget_orders(unsigned device)
+{
+	for (unsigned i = 0; i < HANDLES; i++) {
+		struct model_session *session = &model.sessions[device][i];
+
+		if (session->there && !session->party && session->sent &&
+			model.now - session->sent_at > 340000)
+			session->ordered = session->flushing = session->sent = false;
+	}
+}
+
 static void begin_session(struct model_party *party)
 {
 	uint32_t handle = model_pick(2) ? 0 : HMAC(model_pick(HANDLES));
 	struct model_session *session =
 		handle != 0 ? &model.sessions[party->device][handle & 0xffffff] : NULL;
 	bool own = session && session->there && session->uid == party->uid;
-	enum account_answer answer = ledger_begin_session(party->actor->party, handle);
+	enum account_answer answer;
 	unsigned count;
 	unsigned saved;
 
+	forget_orders(party->device);
+	answer = ledger_begin_session(party->actor->party, handle);
 	party->reserved = false;
 	model_room(party->device, party->uid, &count, &saved);
 	count += model_reserved(party->device, party->uid);
@@ -246,7 +276,7 @@ static void save_session(struct model_party *party)
 	uint32_t handle = POLICY(model_pick(HANDLES));
 	struct model_session *session = &model.sessions[party->device][handle & 0xffffff];
 
-	assert_int_equal(ledger_saved_session(party->actor->party, handle),
+	assert_int_equal(ledger_saved_session(party->actor->party, handle, true),
 		session->there && session->party == party);
 	if (!session->there || session->party != party)
 		return;

@@ -256,7 +256,6 @@ static void test_flush_that_was_not_done(void **state)
 	actor_make(a, HMAC(0));
 	actor_save(a, HMAC(0));
 	actor_saves(b, GAP);
-	assert_int_equal(ledger_flush_session(b->party, HMAC(0)), ACCOUNT_YES);
 	actor_leave(b);
 	actor_load(a, HMAC(0));
 }
@@ -272,7 +271,7 @@ static void test_load_of_own_takes_no_room(void **state)
 	config.tpm_sessions = 1;
 	actor_make(a[0], POLICY(7));
 	actor_save(a[0], POLICY(7));
-	assert_false(ledger_saved_session(a[0]->party, POLICY(7)));
+	assert_false(ledger_saved_session(a[0]->party, POLICY(7), true));
 	actor_leave(a[0]);
 	assert_int_equal(count_of(ALICE), 1);
 	assert_false(ledger_is_clear(ledger));
@@ -345,14 +344,14 @@ static void test_handle_that_is_given_anew(void **state)
 	actor_make(b, POLICY(1));
 	assert_int_equal(count_of(ALICE), 0);
 	assert_int_equal(count_of(BOB), 1);
-	assert_false(ledger_saved_session(a->party, HMAC(1)));
+	assert_false(ledger_saved_session(a->party, HMAC(1), true));
 	ledger_gone_session(a->party, HMAC(1)); /* comes late, and is about nothing */
 	assert_int_equal(count_of(BOB), 1);
 	/* but what is loaded nobody else's word takes away */
 	assert_int_equal(ledger_begin_session(a->party, 0), ACCOUNT_YES);
 	assert_true(ledger_end_session(a->party, HMAC(1)));
 	assert_int_equal(count_of(ALICE), 0);
-	assert_false(ledger_saved_session(a->party, HMAC(1)));
+	assert_false(ledger_saved_session(a->party, HMAC(1), true));
 	assert_int_equal(count_of(BOB), 1);
 	actor_leave(a);
 	assert_int_equal(count_of(BOB), 1);
@@ -386,9 +385,9 @@ static void test_saved_only_where_it_is_loaded(void **state)
 	struct actor *other = actor_join(ALICE);
 
 	(void)state;
-	assert_false(ledger_saved_session(a->party, HMAC(1)));
+	assert_false(ledger_saved_session(a->party, HMAC(1), true));
 	actor_make(a, HMAC(1));
-	assert_false(ledger_saved_session(other->party, HMAC(1)));
+	assert_false(ledger_saved_session(other->party, HMAC(1), true));
 	actor_save(a, HMAC(1));
 }
 
@@ -450,6 +449,90 @@ static void test_unsettled_does_not_fill_the_table(void **state)
 	assert_int_equal(count_of(ALICE), 64);
 }
 
+/* The TPM may have saved what its relay has had no time to tell of. */
+static void test_session_that_is_being_saved_is_not_lost(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	actor_make(a, HMAC(1));
+	actor_make(a, HMAC(2));
+	assert_false(ledger_saved_session(b->party, HMAC(1), false));
+	assert_true(ledger_saved_session(a->party, HMAC(1), false));
+	assert_int_equal(count_of(ALICE), 2);
+	actor_leave(a);
+	assert_int_equal(count_of(ALICE), 1);
+	assert_false(ledger_is_clear(ledger));
+	/* one of its uid may load it, or flush it where it is in the way */
+	a = actor_join(ALICE);
+	actor_load(a, HMAC(1));
+	actor_leave(a);
+	assert_int_equal(count_of(ALICE), 0);
+}
+
+/* Whoever is about to load it would find it gone. */
+static void test_session_that_is_being_loaded_is_not_flushed(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	actor_make(a, HMAC(1));
+	actor_save(a, HMAC(1));
+	actor_leave(a);
+	actor_saves(b, GAP / 4 * 3 + 4);
+	assert_int_equal(b->flush, HMAC(1));
+	a = actor_join(ALICE);
+	assert_int_equal(ledger_begin_session(a->party, POLICY(1)), ACCOUNT_YES);
+	assert_int_equal(ledger_flush_session(b->party, HMAC(1)), ACCOUNT_NO);
+	assert_true(ledger_end_session(a->party, 0));
+	assert_int_equal(ledger_flush_session(b->party, HMAC(1)), ACCOUNT_YES);
+}
+
+/* Of those who were ordered to make room each has lost its order. */
+static void test_lost_orders_are_not_for_ever(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(ALICE);
+
+	(void)state;
+	for (uint32_t i = 1; i <= 12; i++) {
+		actor_make(a, HMAC(i));
+		actor_save(a, HMAC(i));
+	}
+	for (uint32_t i = 13; i <= 14; i++)
+		actor_make(b, HMAC(i));
+	scene_settle();
+	assert_int_equal(b->flushes, 2);
+	assert_int_equal(ledger_begin_session(b->party, 0), ACCOUNT_LIMIT);
+	scene_pass(340);
+	assert_int_equal(ledger_begin_session(b->party, 0), ACCOUNT_LIMIT);
+	scene_pass(1);
+	assert_int_equal(ledger_begin_session(b->party, 0), ACCOUNT_LIMIT); /* two are too many */
+	scene_settle();
+	assert_int_equal(b->flushes, 4);
+}
+
+/* A flush may be on its way to the TPM when its relay is lost: the number is not to be loaded. */
+static void test_flush_that_was_begun_outlives_its_party(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	actor_make(a, HMAC(1));
+	actor_save(a, HMAC(1));
+	actor_leave(a);
+	actor_saves(b, GAP / 4 * 3 + 4);
+	assert_int_equal(ledger_flush_session(b->party, HMAC(1)), ACCOUNT_YES);
+	actor_leave(b);
+	a = actor_join(ALICE);
+	assert_int_equal(ledger_begin_session(a->party, HMAC(1)), ACCOUNT_LIMIT);
+	scene_pass(341);
+	actor_load(a, HMAC(1));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scene_setup, scene_teardown)
@@ -461,6 +544,10 @@ int main(void)
 		TEST(test_oldest_saved_one_makes_room),
 		TEST(test_ending_one_that_is_loaded),
 		TEST(test_old_loaded_one_makes_no_room),
+		TEST(test_session_that_is_being_saved_is_not_lost),
+		TEST(test_session_that_is_being_loaded_is_not_flushed),
+		TEST(test_lost_orders_are_not_for_ever),
+		TEST(test_flush_that_was_begun_outlives_its_party),
 		TEST(test_orders_that_nobody_did),
 		TEST(test_flush_is_asked_before_it_is_done),
 		TEST(test_flush_that_was_not_done),

@@ -205,6 +205,7 @@ static void test_pump_release_with_the_token_is_told(void **state)
 		tpm(TPM_CC_GET_CAPABILITY, lockout(0, 32, 7200)),
 		tpm_breaks(SIGN),
 		told(ACCOUNT_REVOKED, 0, 0),
+		told(ACCOUNT_CLOSED, 0, 0),
 	};
 
 	scene_own_object(s, KEY, TPM_ALG_ECC, TPMA_OBJECT_SIGN);
@@ -544,6 +545,7 @@ static void test_pump_claim_that_nobody_knows_the_end_of(void **state)
 		asked_claim(ACCOUNT_KIND_NV, NV, 32, nv_public(NV, TPMA_NV_NO_DA), ACCOUNT_YES),
 		tpm_breaks(TPM_CC_NV_DEFINE_SPACE),
 		told(ACCOUNT_REVOKED, 0, 0),
+		told(ACCOUNT_CLOSED, 0, 0),
 	};
 
 	s->pump.channel.backend = POLICY_BACKEND_DEVICE;

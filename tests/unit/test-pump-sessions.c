@@ -15,7 +15,7 @@
 
 static const struct bytes nothing;
 static const uint32_t lockout[] = {0, 32, 7200};
-static const uint32_t gap = 192; /* 3 saves to be told of */
+static const uint32_t gap = 3 * 1024; /* 3 saves to be told of */
 
 /* What the kernel renews all sessions after. */
 static struct step renewal(void)
@@ -46,6 +46,7 @@ static void test_pump_saved_session_is_told(void **state)
 {
 	struct scene *s = *state;
 	const struct step steps[] = {
+		told(ACCOUNT_SAVED, 1, OWN), /* ahead */
 		tpm(TPM_CC_CONTEXT_SAVE, response_of(0)),
 		told(ACCOUNT_SAVED, 0, OWN),
 		told_refused(0x000b0910, "not-own"),
@@ -288,6 +289,7 @@ static void test_pump_client_that_does_not_read_keeps_no_session(void **state)
 		tpm(TPM_CC_FLUSH_CONTEXT, response_of(0)),
 		told(ACCOUNT_GONE, 0, SAVED),
 		leaves(),
+		told_saves(1, gap),
 	};
 
 	scene_on_kernel_node(s);
@@ -401,6 +403,7 @@ static void test_pump_waiting_session_is_renewed(void **state)
 		told_end(false, 0, 32, 7200),
 		asked(ACCOUNT_FLUSH_BEGIN, SAVED, ACCOUNT_NO),
 		leaves(),
+		told_saves(2, gap),
 	};
 
 	scene_on_kernel_node(s);
@@ -431,6 +434,78 @@ static void test_pump_saves_of_the_kernel_are_counted(void **state)
 	scene_played(s);
 }
 
+/* Its own questions save them too, and the command that is the last with one. */
+static void test_pump_saves_of_a_session_that_ends(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		tpm(GET_RANDOM, random_bytes()),
+		tpm(GET_RANDOM, response_with_session(0, nothing)),
+		told(ACCOUNT_GONE, 0, OWN),
+		leaves(),
+		told_saves(2, gap),
+	};
+
+	scene_on_kernel_node(s);
+	scene_send(s, get_random());
+	scene_send(s, random_with_session(0));
+	PLAY(s, steps);
+	serve(s);
+}
+
+/* A session that is revoked tells of them too. */
+static void test_pump_saves_of_a_revoked_session(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		tpm(GET_RANDOM, random_bytes()),
+		order(ACCOUNT_REVOKE, 0),
+		told_saves(1, gap),
+		told(ACCOUNT_REVOKED, 0, 0),
+		told(ACCOUNT_CLOSED, 0, 0),
+		leaves(),
+	};
+
+	scene_on_kernel_node(s);
+	scene_send(s, get_random());
+	PLAY(s, steps);
+	serve(s);
+}
+
+/* Of a kernel that has flushed the sessions nobody knows whose their numbers are. */
+static void test_pump_sessions_are_lost_with_the_gap(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		tpm(GET_RANDOM, random_bytes()),
+		tpm_breaks(TPM_CC_GET_CAPABILITY),
+		told(ACCOUNT_GONE, 0, OWN),
+	};
+
+	scene_on_kernel_node(s);
+	s->pump.context_gap = 0;
+	PLAY(s, steps);
+	assert_int_equal(scene_answer(s, get_random()), 0);
+	scene_played(s);
+	assert_null(account_session(&s->pump.account, OWN));
+}
+
+/* The TPM has lost it, which is not to say that it was saved. */
+static void test_pump_session_that_cannot_be_saved_is_gone(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		told(ACCOUNT_SAVED, 1, OWN),
+		tpm(TPM_CC_CONTEXT_SAVE, response_of(0x910)),
+		told(ACCOUNT_GONE, 0, OWN),
+	};
+
+	scene_own_session(s, OWN);
+	PLAY(s, steps);
+	assert_int_equal(scene_answer(s, save(OWN)), 0x910);
+	scene_played(s);
+}
+
 static void test_pump_saves_without_a_session_are_none(void **state)
 {
 	static const enum policy_backend backends[] = {
@@ -453,7 +528,9 @@ static void test_pump_saves_of_the_client_are_counted(void **state)
 {
 	struct scene *s = *state;
 	const struct step steps[] = {
+		told(ACCOUNT_SAVED, 1, OWN),
 		tpm(TPM_CC_CONTEXT_SAVE, response_of(0x101)), /* that was none */
+		told(ACCOUNT_SAVED, 1, OWN),
 		tpm(TPM_CC_CONTEXT_SAVE, response_of(0)),
 		told(ACCOUNT_SAVED, 0, OWN),
 		told_saves(1, 1),
@@ -490,6 +567,10 @@ int main(void)
 		PUMP_TEST(test_pump_resumed_asks_once_more),
 		PUMP_TEST(test_pump_waiting_session_is_renewed),
 		PUMP_TEST(test_pump_saves_of_the_kernel_are_counted),
+		PUMP_TEST(test_pump_saves_of_a_session_that_ends),
+		PUMP_TEST(test_pump_saves_of_a_revoked_session),
+		PUMP_TEST(test_pump_sessions_are_lost_with_the_gap),
+		PUMP_TEST(test_pump_session_that_cannot_be_saved_is_gone),
 		PUMP_TEST(test_pump_saves_without_a_session_are_none),
 		PUMP_TEST(test_pump_saves_of_the_client_are_counted),
 	};

@@ -89,7 +89,8 @@ static struct reader take_sized(struct reader *reader)
 	return (struct reader){.next = take(reader, size), .left = size};
 }
 
-static int fail(char error[QUOTE_ERROR_SIZE], const char *format, ...)
+__attribute__((format(printf, 2, 3))) static int fail(
+	char error[QUOTE_ERROR_SIZE], const char *format, ...)
 {
 	va_list arguments;
 
