@@ -112,8 +112,11 @@ static const struct words uses[] = {
 		"nothing (TPM_RH_NULL), " OWN_OBJECT, GRANT_USE_KEY | GRANT_STORAGE_ROOT_KEY},
 	[TPM_USE_CONTEXT] = {"an own object or TPM session; sessions within their quota",
 		"not-own tpm-sessions", "an own object, an own TPM session", 0},
-	[TPM_USE_EVICT] = {"an own object, an own persistent key, or a persistent one in Evict=",
-		"persistent-handle not-own", "an own object, an own persistent key", GRANT_EVICT},
+	[TPM_USE_EVICT] =
+		{"an own object, an own persistent key, or a persistent one in Evict=; "
+		 "sealed data only if the caller's user sealed it, or with UnsealForeign=",
+			"sealed-data other-profile persistent-handle not-own unknown-fact",
+			"an own object, an own persistent key", GRANT_EVICT},
 };
 
 /* Commands whose parameters carry a handle, or change what they do. */
