@@ -63,7 +63,8 @@ static void settings_load(GTask *task, gpointer source, gpointer data, GCancella
 static void broker_log_problems(const GPtrArray *problems)
 {
 	for (guint i = 0; i < problems->len; i++)
-		log_event(LOG_BROKER, G_LOG_LEVEL_WARNING, NULL, "%s",
+		log_event(LOG_BROKER, G_LOG_LEVEL_WARNING,
+			&(struct log_about){.event = EVENT_CONFIG_PROBLEM}, "%s",
 			(const char *)g_ptr_array_index(problems, i));
 }
 
@@ -163,7 +164,8 @@ static bool broker_load_settings(struct broker *broker, char **ret_problem)
 		profile_set_load((const char *const *)directories, &broker->config, problems);
 	broker_log_problems(problems);
 	if (profile_set_count(broker->profiles) == 0)
-		log_event(LOG_BROKER, G_LOG_LEVEL_WARNING, NULL,
+		log_event(LOG_BROKER, G_LOG_LEVEL_WARNING,
+			&(struct log_about){.event = EVENT_CONFIG_PROBLEM},
 			"there is no profile, so there will be no session");
 	return true;
 }
@@ -180,6 +182,7 @@ static bool broker_may_execute(const char *program, const char *option, char **r
 /* Without a registry there are sessions all the same, but nothing can be own that outlives them. */
 static void broker_open_accounts(struct broker *broker)
 {
+	const struct log_about about = {.event = EVENT_REGISTRY_PROBLEM};
 	g_autofree char *problem = NULL;
 
 	broker->accounts = (struct accounts){
@@ -189,11 +192,11 @@ static void broker_open_accounts(struct broker *broker)
 		.config = &broker->config,
 	};
 	if (!broker->accounts.registry)
-		log_event(LOG_BROKER, G_LOG_LEVEL_WARNING, NULL,
+		log_event(LOG_BROKER, G_LOG_LEVEL_WARNING, &about,
 			"nothing can be sealed, and no NV index or key be kept in the TPM: %s",
 			problem);
 	else if (registry_problem(broker->accounts.registry))
-		log_event(LOG_BROKER, G_LOG_LEVEL_WARNING, NULL, "%s",
+		log_event(LOG_BROKER, G_LOG_LEVEL_WARNING, &about, "%s",
 			registry_problem(broker->accounts.registry));
 }
 

@@ -40,6 +40,7 @@ static void client_log(
 			.profiles = client->request.profiles,
 			.device = client->request.device,
 			.verdict = status == PROTOCOL_WOULD_PROMPT ? "prompt" : "refused",
+			.event = EVENT_CALLER_REFUSED,
 		},
 		"refused: %s", message);
 }

@@ -118,8 +118,9 @@ static void device_list_add(struct device_list *list, struct udev_device *udev_d
 	device->number = number ? (unsigned)g_ascii_strtoull(number, NULL, 10) : G_MAXUINT;
 	g_ptr_array_add(list->devices, device);
 	g_ptr_array_sort(list->devices, device_compare);
-	log_event(LOG_DEVICE, G_LOG_LEVEL_MESSAGE, &(struct log_about){.device = device->name},
-		"TPM at %s", device->path);
+	log_event(LOG_DEVICE, G_LOG_LEVEL_MESSAGE,
+		&(struct log_about){.device = device->name, .event = EVENT_TPM_FOUND}, "TPM at %s",
+		device->path);
 }
 
 static void device_list_remove(struct device_list *list, const char *name)
@@ -130,8 +131,8 @@ static void device_list_remove(struct device_list *list, const char *name)
 	if (!device_list_position(list, name, &i))
 		return;
 	g_ptr_array_remove_index(list->devices, i);
-	log_event(LOG_DEVICE, G_LOG_LEVEL_MESSAGE, &(struct log_about){.device = copy},
-		"TPM removed");
+	log_event(LOG_DEVICE, G_LOG_LEVEL_MESSAGE,
+		&(struct log_about){.device = copy, .event = EVENT_TPM_REMOVED}, "TPM removed");
 	list->gone(list->context, copy);
 }
 

@@ -56,6 +56,7 @@ static void forget_on_done(void *context, enum account_answer answer)
 				.uid = &client->identity.peer.uid,
 				.pid = client->identity.peer.pid,
 				.verdict = "allowed",
+				.event = EVENT_RECORDS_CHANGED,
 			},
 			"what uid %u had in the TPM is forgotten", work->uid);
 	forget_reply(work);

@@ -40,6 +40,7 @@ static void handover_on_done(void *context, enum account_answer answer)
 			.pid = client->identity.peer.pid,
 			.device = entry->device,
 			.verdict = "allowed",
+			.event = EVENT_RECORDS_CHANGED,
 		},
 		"0x%08x is adopted for uid %u", entry->handle, entry->uid);
 	client_reply_items(client, NULL, 0, 0);

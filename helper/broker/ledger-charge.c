@@ -5,6 +5,8 @@
 #include "broker/ledger-tables.h"
 
 #include "broker/config.h"
+#include "broker/log.h"
+#include "common/lockout.h"
 
 #include <time.h>
 
@@ -82,6 +84,29 @@ void ledger_charge_failure(struct ledger_user *user, int64_t now)
 		learn_interval(user, user->tpm->lockout.interval, now);
 }
 
+/* Whether nobody may try for the time being, lest everybody be locked out. */
+static bool is_near(const struct ledger_lockout *lockout)
+{
+	return lockout->maximum > 0 && lockout->interval > 0 &&
+	       lockout->counter >= lockout_counter_limit(lockout->maximum);
+}
+
+/* Once, when it comes near. Relays tell what they like, so the user's lines are limited. */
+static void tell_of_lockout(const struct ledger_party *party, const struct ledger_lockout *lockout)
+{
+	const struct ledger_user *user = party->user;
+
+	if (!is_near(lockout) || is_near(&user->tpm->lockout))
+		return;
+	log_event(LOG_VERDICT, G_LOG_LEVEL_WARNING,
+		&(struct log_about){.uid = &user->uid,
+			.device = user->tpm->device,
+			.event = EVENT_LOCKOUT_NEAR},
+		"the TPM has counted %u wrong authorizations and locks everybody out at %u: until "
+		"it takes one back, every %u s, nobody may try one",
+		lockout->counter, lockout->maximum, lockout->interval);
+}
+
 void ledger_learn_lockout(
 	struct ledger_party *party, const struct ledger_lockout *lockout, int64_t now)
 {
@@ -89,6 +114,7 @@ void ledger_learn_lockout(
 
 	if (!lockout || lockout->maximum == 0)
 		return;
+	tell_of_lockout(party, lockout);
 	tpm->lockout = *lockout;
 	for (GList *link = tpm->users.head; link; link = link->next) {
 		struct ledger_user *user = link->data;

@@ -115,6 +115,7 @@ static void listener_refuse(struct listener *listener, int fd, enum protocol_sta
 			.uid = identity ? &identity->peer.uid : NULL,
 			.pid = identity ? identity->peer.pid : 0,
 			.verdict = "refused",
+			.event = EVENT_CALLER_REFUSED,
 		},
 		"connection refused: %s", message);
 	linger_add(listener->refused, fd);

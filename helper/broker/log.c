@@ -168,7 +168,7 @@ void log_event(enum log_kind kind, GLogLevelFlags level, const struct log_about 
 	char uid[16];
 	char pid[16];
 	char session[24];
-	GLogField fields[8];
+	GLogField fields[8]; /* the message, and those of the table below */
 	gsize count = 1;
 	va_list arguments;
 
@@ -191,6 +191,7 @@ void log_event(enum log_kind kind, GLogLevelFlags level, const struct log_about 
 		{"TPMGATE_PROFILES", "profiles", about->profiles},
 		{"TPMGATE_DEVICE", "device", about->device},
 		{"TPMGATE_VERDICT", NULL, about->verdict},
+		{"MESSAGE_ID", NULL, about->event},
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(table); i++) {

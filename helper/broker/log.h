@@ -4,6 +4,8 @@
  * error elsewhere. Never blocks; what cannot be written at once is dropped. Lines that a caller can
  * cause without a session are limited to a few a second, of each kind and each user.
  */
+#include "common/events.h"
+
 #include <glib.h>
 #include <stdint.h>
 
@@ -16,7 +18,8 @@ enum log_kind {
 	LOG_KINDS,
 };
 
-/* What a line is about: fields TPMGATE_UID, TPMGATE_PID and so on. Zero and NULL are left out. */
+/* What a line is about: fields TPMGATE_UID, TPMGATE_PID and so on, and MESSAGE_ID. Zero and NULL
+ * are left out. */
 struct log_about {
 	const uint32_t *uid;
 	int32_t pid;
@@ -24,6 +27,7 @@ struct log_about {
 	const char *profiles;
 	const char *device;
 	const char *verdict;
+	const char *event; /* one of common/events.h */
 };
 
 /* Before the first line, and before there is a second thread. */

@@ -209,7 +209,8 @@ static int main_run(const struct arguments *arguments, struct activation *activa
 		g_main_loop_run(program.loop);
 		notify_stopping(program.broker->notify);
 	} else {
-		log_event(LOG_BROKER, G_LOG_LEVEL_CRITICAL, NULL, "%s", problem);
+		log_event(LOG_BROKER, G_LOG_LEVEL_CRITICAL,
+			&(struct log_about){.event = EVENT_BROKER_FAILED}, "%s", problem);
 	}
 	listener_free(program.listener);
 	broker_free(program.broker);

@@ -43,6 +43,7 @@ static void revoke_do(struct client *client)
 			.pid = client->identity.peer.pid,
 			.session = client->request.session,
 			.verdict = "allowed",
+			.event = EVENT_SESSION_REVOKED,
 		},
 		"session is revoked");
 	client->abort = revoke_free;

@@ -111,7 +111,9 @@ static void rm_store(struct rm *rm, bool store)
 
 static void rm_kill(struct rm *rm, const char *because)
 {
-	log_event(LOG_BROKER, G_LOG_LEVEL_WARNING, NULL, "resource manager killed: %s", because);
+	log_event(LOG_BROKER, G_LOG_LEVEL_WARNING,
+		&(struct log_about){.event = EVENT_MANAGER_FAILED}, "resource manager killed: %s",
+		because);
 	syscall(SYS_pidfd_send_signal, rm->pidfd, SIGKILL, NULL, 0);
 }
 
@@ -231,7 +233,8 @@ static gboolean rm_on_exit(gint fd, GIOCondition condition, gpointer data)
 		rm_store(rm, false);
 		if (!rm->clean) {
 			rm->flush_saved = true;
-			log_event(LOG_BROKER, G_LOG_LEVEL_WARNING, NULL,
+			log_event(LOG_BROKER, G_LOG_LEVEL_WARNING,
+				&(struct log_about){.event = EVENT_MANAGER_FAILED},
 				"the resource manager of %s ended with %u sessions: %s", rm->spec,
 				rm->held, rm->problem[0] ? rm->problem : (how ? how : "unasked"));
 		}

@@ -198,6 +198,7 @@ static void session_kill(struct session *session, const char *because)
 		return;
 	session->killed_because = because;
 	g_clear_handle_id(&session->account_watch, g_source_remove); /* nothing it says counts */
+	about.event = EVENT_SESSION_FAILED;
 	log_event(LOG_SESSION, G_LOG_LEVEL_WARNING, &about, "relay killed: %s", because);
 	syscall(SYS_pidfd_send_signal, session->pidfd, SIGKILL, NULL, 0);
 }
@@ -272,6 +273,7 @@ static void session_on_ready(struct session *session)
 	session_converse(session, false);
 	session->started = NULL;
 	about.verdict = "allowed";
+	about.event = EVENT_SESSION_OPENED;
 	log_event(LOG_SESSION, G_LOG_LEVEL_MESSAGE, &about, "session opened");
 	session_store(session, true);
 	if (started)
@@ -363,6 +365,7 @@ static void session_end(struct session *session)
 
 	session_hear_last(session);
 	problem = session->killed_because ? session->killed_because : how;
+	about.event = how && !session->killed_because ? EVENT_SESSION_FAILED : EVENT_SESSION_ENDED;
 	if (how && !session->killed_because)
 		log_event(LOG_SESSION, G_LOG_LEVEL_WARNING, &about, "session ended: %s", how);
 	else

@@ -159,7 +159,7 @@ static bool end_of_time(struct channel *channel)
 {
 	if (limit(channel) == 0 || channel_now() < limit(channel))
 		return false;
-	log_event("session ended: its time limit is over");
+	log_event(EVENT_SESSION_ENDED, "session ended: its time limit is over");
 	channel_release(channel, TPM_RC_LAYER | TPM_RC_DISABLED);
 	return true;
 }
@@ -200,7 +200,7 @@ static ssize_t look(struct channel *channel, void *bytes, size_t size)
 	if (seen < 0)
 		return -errno;
 	if (message.msg_flags & MSG_CTRUNC) {
-		log_event("session ended: the client sent a descriptor");
+		log_event(EVENT_SESSION_FAILED, "session ended: the client sent a descriptor");
 		channel_release(channel, TPM_RC_LAYER | TPM_RC_DISABLED);
 	}
 	return seen;
@@ -406,7 +406,7 @@ int channel_transact(struct channel *channel, const void *command, size_t size,
 	if (r == 0)
 		r = tpm_await(channel, response, ret_size);
 	if (r < 0 && channel->tpm >= 0 && !tpm_survives(channel, r)) {
-		log_event("the TPM gave no proper answer: it is released");
+		log_event(EVENT_TPM_FAILED, "the TPM gave no proper answer: it is released");
 		channel_release(channel, TPM_RC_LAYER | TPM_RC_FAILURE);
 	}
 	return r;

@@ -269,7 +269,8 @@ static void settle_claim(struct channel *channel, const struct tpm_command *comm
 	enum account_kind kind;
 
 	if (outcome == DUES_UNKNOWN) {
-		log_event("session ended: nobody knows whether the TPM has made what was claimed");
+		log_event(EVENT_SESSION_FAILED,
+			"session ended: nobody knows whether the TPM has made what was claimed");
 		channel_release(channel, TPM_RC_LAYER | TPM_RC_FAILURE);
 		return;
 	}

@@ -100,11 +100,17 @@ void log_refusal(const char *command, const char *rule, uint32_t code)
 
 	snprintf(text, sizeof text, "refused %s by rule %s with 0x%08x", command, rule, code);
 	snprintf(fields, sizeof fields,
-		"TPMGATE_COMMAND=%s\nTPMGATE_RULE=%s\nTPMGATE_CODE=0x%08x\n", command, rule, code);
+		"MESSAGE_ID=" EVENT_COMMAND_REFUSED
+		"\nTPMGATE_COMMAND=%s\nTPMGATE_RULE=%s\nTPMGATE_CODE=0x%08x\n",
+		command, rule, code);
 	log_line(text, fields, true);
 }
 
-void log_event(const char *text)
+void log_event(const char *event, const char *text)
 {
-	log_line(text, "", false);
+	char fields[64] = "";
+
+	if (event)
+		snprintf(fields, sizeof fields, "MESSAGE_ID=%s\n", event);
+	log_line(text, fields, false);
 }

@@ -78,7 +78,7 @@ int main(void)
 	if (image.backend == POLICY_BACKEND_STREAM)
 		r = query_flush_all(&pump.channel);
 	if (r < 0)
-		log_event("the TPM does not answer");
+		log_event(EVENT_TPM_FAILED, "the TPM does not answer");
 	if (r == 0)
 		r = channel_ready(&pump.channel);
 	if (r < 0)

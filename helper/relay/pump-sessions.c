@@ -133,7 +133,7 @@ static int flush(struct pump *pump, uint32_t handle)
 		pump_lose_sessions(pump);
 		return 0;
 	}
-	log_event("a TPM session was flushed: it was too old, or one too many");
+	log_event(NULL, "a TPM session was flushed: it was too old, or one too many");
 	channel_tell_session(&pump->channel, ACCOUNT_GONE, handle);
 	return 0;
 }

@@ -157,7 +157,8 @@ static ssize_t execute(struct pump *pump, size_t size, const struct tpm_command 
 	}
 	pump->account.spent |= spend(pump, command, policies, code);
 	if (r == -EBADMSG) {
-		log_event("the TPM's response contradicts the command: it is released");
+		log_event(EVENT_TPM_FAILED,
+			"the TPM's response contradicts the command: it is released");
 		channel_release(&pump->channel, TPM_RC_LAYER | TPM_RC_FAILURE);
 	}
 	return r < 0 ? r : (ssize_t)answered;

@@ -39,6 +39,7 @@ class Install(TestCase):
             variables["POLKIT_ACTION_DIR"] + "/io.github.tpmgate.policy",
             variables["SYSTEMD_UNIT_DIR"] + "/tpmgate.socket",
             variables["SYSTEMD_UNIT_DIR"] + "/tpmgate.service",
+            variables["CATALOG_DIR"] + "/tpmgate.catalog",
             variables["UDEV_DIR"] + "/rules.d/60-tpmgate.rules",
             variables["UDEV_DIR"] + "/rules.d/60-tpmgate-usb.rules",
             variables["DRACUT_DIR"] + "/60tpmgate-udev/module-setup.sh",

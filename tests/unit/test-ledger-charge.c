@@ -1,8 +1,12 @@
 #include "ledger-scene.h"
 
+#include "common/events.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
+
 #include <cmocka.h>
 
 #define HOUR 3600
@@ -371,8 +375,50 @@ static void test_turn_from_before_counts_as_guess(void **state)
 	assert_int_equal(ledger_hierarchy_failures(ledger, TPM, BOB), 1);
 }
 
+/* ---- what the log is told ---- */
+
+static unsigned lockouts_told;
+
+static GLogWriterOutput count_lockouts(
+	GLogLevelFlags level, const GLogField *fields, gsize count, gpointer data)
+{
+	(void)level;
+	(void)data;
+	for (gsize i = 0; i < count; i++)
+		if (strcmp(fields[i].key, "MESSAGE_ID") == 0 &&
+			strcmp(fields[i].value, EVENT_LOCKOUT_NEAR) == 0)
+			lockouts_told++;
+	return G_LOG_WRITER_HANDLED;
+}
+
+static unsigned told_of(struct actor *actor, uint32_t counter, uint32_t maximum, uint32_t interval)
+{
+	struct ledger_lockout lockout = {
+		.counter = counter, .maximum = maximum, .interval = interval};
+
+	lockouts_told = 0;
+	actor_begin(actor, ACCOUNT_HELD_DA);
+	assert_true(ledger_end_da(actor->party, false, &lockout));
+	return lockouts_told;
+}
+
+static void test_near_lockout_is_told_once(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+
+	(void)state;
+	assert_int_equal(told_of(a, 0, 0, 0), 0); /* nothing was read */
+	assert_int_equal(told_of(a, 15, 32, 10), 0);
+	assert_int_equal(told_of(a, 16, 32, 10), 1);
+	assert_int_equal(told_of(a, 17, 32, 10), 0);
+	assert_int_equal(told_of(a, 15, 32, 10), 0);
+	assert_int_equal(told_of(a, 31, 32, 0), 0); /* it counts nothing */
+	assert_int_equal(told_of(a, 1, 3, 10), 1);
+}
+
 int main(void)
 {
+	g_log_set_writer_func(count_lockouts, NULL, NULL);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scene_setup, scene_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_failure_without_token_is_charged),
@@ -390,6 +436,7 @@ int main(void)
 		TEST(test_charge_is_not_others_to_shorten),
 		TEST(test_nv_writes_refill_by_the_hour),
 		TEST(test_nv_writes_of_another_configuration),
+		TEST(test_near_lockout_is_told_once),
 		TEST(test_report_of_nobody),
 		TEST(test_tables_are_freed),
 	};
