@@ -12,14 +12,57 @@ static char *advice_line(struct advice *advice)
 	return advice->lines[advice->count - 1];
 }
 
+static void advice_on_system_broker(struct advice *advice, enum reach reach)
+{
+	const char *line = NULL;
+
+	switch (reach) {
+	case REACH_MISSING:
+		line = "start the broker's socket: sudo systemctl enable --now tpmgate.socket (if "
+		       "there is no such unit, install the package tpmgate)";
+		break;
+	case REACH_REFUSED:
+		line = "the socket's service is not running: sudo systemctl restart "
+		       "tpmgate.socket, "
+		       "then see what systemctl status tpmgate.socket tpmgate.service says";
+		break;
+	case REACH_CLOSED:
+		line = "the socket and its directory should be open to everybody (0666 and 0755): "
+		       "is this program confined, or in a container? Otherwise: sudo systemctl "
+		       "restart tpmgate.socket";
+		break;
+	case REACH_NO_SOCKET:
+		line = "remove that file and start the broker's socket: sudo systemctl restart "
+		       "tpmgate.socket";
+		break;
+	case REACH_SILENT:
+		line = "the broker hangs or cannot start: systemctl status tpmgate.service and "
+		       "journalctl -x -u tpmgate say why; sudo systemctl restart tpmgate.service "
+		       "starts it anew and keeps the sessions";
+		break;
+	case REACH_BUSY:
+		line = "wait until your other programs have their answer, or end those that wait "
+		       "for one";
+		break;
+	case REACH_STRANGE:
+		line = "the broker and this program may be of different versions: restart it with "
+		       "sudo systemctl restart tpmgate.service, which keeps sessions; the log: "
+		       "journalctl -u tpmgate";
+		break;
+	case REACH_FAILED:
+		line = "look at the broker's log: journalctl -u tpmgate";
+		break;
+	case REACH_ANSWERS:
+	default:
+		return;
+	}
+	snprintf(advice_line(advice), ADVICE_SIZE, "%s", line);
+}
+
 static void advice_on_broker(struct advice *advice, const struct advice_input *input)
 {
-	bool usual = strcmp(input->source, "default") == 0;
-
-	if (input->broker == TPMGATE_E_NO_BROKER && usual)
-		snprintf(advice_line(advice), ADVICE_SIZE,
-			"start the broker's socket: sudo systemctl enable --now "
-			"tpmgate.socket");
+	if (strcmp(input->source, "default") == 0)
+		advice_on_system_broker(advice, input->reach);
 	else if (input->broker == TPMGATE_E_NO_BROKER)
 		snprintf(advice_line(advice), ADVICE_SIZE,
 			"the socket %s was named by %s: correct it, or leave it out to reach the "
@@ -28,7 +71,7 @@ static void advice_on_broker(struct advice *advice, const struct advice_input *i
 			strcmp(input->source, "given") == 0 ? "--socket" : "$TPMGATE_SOCKET");
 	else if (input->broker != 0)
 		snprintf(advice_line(advice), ADVICE_SIZE,
-			"look at the broker's log: journalctl -u tpmgate");
+			"the broker at %s is not the system's: look at its log", input->socket);
 }
 
 static void advice_on_chips(struct advice *advice, const struct advice_input *input)
@@ -41,7 +84,7 @@ static void advice_on_chips(struct advice *advice, const struct advice_input *in
 		return;
 	for (size_t i = 0; i < facts->chip_count; i++) {
 		old |= facts->chips[i].version == 1;
-		hidden |= facts->chips[i].version == 2 && !facts->chips[i].node_present;
+		hidden |= facts->chips[i].version != 1 && !facts->chips[i].node.present;
 	}
 	if (facts->chip_count == 0)
 		snprintf(advice_line(advice), ADVICE_SIZE,
@@ -60,6 +103,40 @@ static void advice_on_chips(struct advice *advice, const struct advice_input *in
 		snprintf(advice_line(advice), ADVICE_SIZE,
 			"the kernel shows a TPM that the broker does not serve: "
 			"journalctl -u tpmgate says why");
+}
+
+/* Whether a file of the rules that are as tpmgate's is in force. */
+static bool advice_has_rules(const struct facts *facts)
+{
+	for (size_t i = 0; i < facts->rule_count; i++)
+		if (facts->rules[i].state == UDEV_RULE_APPLIES &&
+			strcmp(facts->rules[i].from, "other") != 0)
+			return true;
+	return false;
+}
+
+static void advice_on_node(
+	struct advice *advice, const struct facts *facts, const struct chip_node *node)
+{
+	if (!node->present || node->as_rules)
+		return;
+	if (node->mode & 2u)
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"%s is open to everybody (mode %04o): whoever can open it can erase the "
+			"TPM",
+			node->path, node->mode);
+	if (!advice_has_rules(facts))
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"no rules of udev give %s to tss: install tpmgate-udev, or tpm-udev of "
+			"tpm2-tss",
+			node->path);
+	else
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"%s is not as the rules give it: sudo udevadm control --reload && sudo "
+			"udevadm trigger --subsystem-match=tpm --subsystem-match=tpmrm. If that "
+			"changes nothing, other rules come later, or the user and group tss are "
+			"missing: getent passwd tss; getent group tss",
+			node->path);
 }
 
 static void advice_on_groups(struct advice *advice, const struct facts *facts)
@@ -215,6 +292,8 @@ void advice_read(const struct advice_input *input, struct advice *ret_advice)
 		advice_on_records(ret_advice, input->standing);
 	}
 	advice_on_groups(ret_advice, input->facts);
+	for (size_t i = 0; i < input->facts->chip_count; i++)
+		advice_on_node(ret_advice, input->facts, &input->facts->chips[i].node);
 	if (ret_advice->works)
 		snprintf(advice_line(ret_advice), ADVICE_SIZE,
 			"'%s' works. Try: TPM2TOOLS_TCTI=tpmgate: tpm2_getrandom --hex 8",

@@ -4,10 +4,11 @@
  */
 #include "cli/facts.h"
 #include "cli/lists.h"
+#include "cli/reach.h"
 #include "cli/standing.h"
 
 #define ADVICE_MAX  24
-#define ADVICE_SIZE 320
+#define ADVICE_SIZE 400
 
 struct advice {
 	char lines[ADVICE_MAX][ADVICE_SIZE];
@@ -24,6 +25,7 @@ struct advice_input {
 	const char *source; /* who named the socket: "given", "environment", "default" */
 	const char *wanted; /* profiles that a session would ask for, joined by '+' */
 	int broker;         /* 0 where it answers, else an enum tpmgate_error */
+	enum reach reach;   /* how far one gets */
 };
 
 void advice_read(const struct advice_input *input, struct advice *ret_advice);

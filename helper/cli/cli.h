@@ -27,7 +27,8 @@ struct cli {
 	const char *explain;                            /* profiles: a TPM command, NULL: none */
 	const char *profile_dirs[CLI_PROFILE_DIRS + 1]; /* profiles: ends with NULL */
 	size_t profile_dir_count;
-	const char *user; /* --for; NULL: not given */
+	const char *user;       /* --for; NULL: not given */
+	const char *facts_root; /* status: where /sys, /dev and udev's rules are; "": here */
 	char **arguments; /* after the verb: as many as its line in the table says, then NULL */
 };
 

@@ -9,11 +9,14 @@
 
 #include <stdio.h>
 
+#define INDENT "           "
+
 struct status {
 	const char *socket;
 	const char *source;
 	const char *wanted;
 	int broker; /* 0 or enum tpmgate_error */
+	enum reach reach;
 	struct tpmgate_message message;
 	struct facts facts;
 	struct lists lists;
@@ -28,7 +31,7 @@ static void status_read(const struct cli *cli, struct status *status)
 	options.timeout_ms = CLI_FACTS_TIMEOUT_MS;
 	status->socket = client_socket(&options, &status->source);
 	status->wanted = client_profiles(&options);
-	facts_read(&status->facts);
+	facts_read(cli->facts_root, &status->facts);
 	status->broker = lists_read_devices(&status->lists, &options, &status->message);
 	if (status->broker == 0)
 		status->broker = lists_read_profiles(&status->lists, &options, &status->message);
@@ -36,13 +39,15 @@ static void status_read(const struct cli *cli, struct status *status)
 		status->broker = lists_read_sessions(&status->lists, &options, &status->message);
 	if (status->broker == 0)
 		standing_read(&options, &status->standing);
+	status->reach = reach_judge(status->socket, status->broker);
 	advice_read(&(struct advice_input){.facts = &status->facts,
 			    .lists = &status->lists,
 			    .standing = &status->standing,
 			    .socket = status->socket,
 			    .source = status->source,
 			    .wanted = status->wanted,
-			    .broker = status->broker},
+			    .broker = status->broker,
+			    .reach = status->reach},
 		&status->advice);
 }
 
@@ -55,22 +60,55 @@ static const char *group_text(const struct facts_group *group)
 	return group->effective ? "in this login only" : "no";
 }
 
-static const char *broker_text(int broker)
+static void print_node(const struct chip_node *node, const char *rule)
 {
-	return broker == 0                     ? "answers"
-	       : broker == TPMGATE_E_NO_BROKER ? "none"
-					       : "does not answer as it should";
+	if (!node->present) {
+		printf(INDENT "  %s: no such node\n", node->path);
+		return;
+	}
+	printf(INDENT "  %s: %s:%s %04o, ", node->path, node->owner, node->group, node->mode);
+	if (node->as_rules)
+		(void)fputs("as the rules give it", stdout);
+	else
+		printf("not as the rules give it (%s)", rule);
+	puts(node->usable ? "; open to you directly"
+			  : "; not open to you directly, as it should be");
 }
 
-static void print_chip(const struct facts_chip *chip)
+static void print_chip(const struct chip *chip)
 {
-	if (chip->version == 1)
-		puts("           the kernel shows a TPM 1.2");
-	else
-		printf("           the kernel shows %s: %s\n", chip->node,
-			!chip->node_present ? "no such node"
-			: chip->node_usable ? "open to you directly"
-					    : "not open to you directly, as it should be");
+	static const char *const versions[] = {"a TPM", "a TPM 1.2", "a TPM 2.0"};
+	bool known = chip->version == 1 || chip->version == 2;
+
+	printf(INDENT "the kernel shows %s: %s", chip->name, versions[known ? chip->version : 0]);
+	if (chip->driver[0])
+		printf(", driver %s", chip->driver);
+	if (chip->description[0])
+		printf(", %s", chip->description);
+	if (chip->maker[0])
+		printf(", made by %s", chip->maker);
+	putchar('\n');
+	if (chip->node.path[0])
+		print_node(&chip->node, CHIPS_NODE_RULE);
+	if (chip->raw.present)
+		print_node(&chip->raw, CHIPS_RAW_RULE);
+}
+
+static void print_rules(const struct facts *facts)
+{
+	puts("Rules      of udev, which say whose the nodes are");
+	for (size_t i = 0; i < facts->rule_count; i++) {
+		const struct udev_rule *rule = &facts->rules[i];
+
+		printf(INDENT "%s (%s): %s\n", rule->path, rule->from,
+			rule->state == UDEV_RULE_APPLIES  ? "applies"
+			: rule->state == UDEV_RULE_MASKED ? "is empty, and switches off others of "
+							    "its name"
+							  : "does not apply: another directory has "
+							    "a file of this name");
+	}
+	if (facts->rule_count == 0)
+		puts(INDENT "none");
 }
 
 static void status_print(const struct status *status)
@@ -78,25 +116,26 @@ static void status_print(const struct status *status)
 	const struct facts *facts = &status->facts;
 	const struct lists *lists = &status->lists;
 
-	printf("Broker     %s at %s (%s)\n", broker_text(status->broker), status->socket,
+	printf("Broker     %s at %s (%s)\n", reach_text(status->reach), status->socket,
 		status->source);
 	if (status->broker < 0)
-		printf("           %s\n", status->message.text);
+		printf(INDENT "%s\n", status->message.text);
 	puts(lists->device_count > 0 ? "TPM        served by the broker"
 				     : "TPM        none served by a broker");
-	cmd_devices_text(lists, "           ");
+	cmd_devices_text(lists, INDENT);
 	for (size_t i = 0; i < facts->chip_count; i++)
 		print_chip(&facts->chips[i]);
 	if (facts->chip_count == 0)
-		puts("           the kernel shows none");
+		puts(INDENT "the kernel shows none");
+	print_rules(facts);
 	printf("You        %s%s\n", facts->user, facts->over_ssh ? ", over ssh" : "");
-	printf("           in group %s: %s\n", facts->users.name, group_text(&facts->users));
-	printf("           in group %s: %s\n", facts->direct.name, group_text(&facts->direct));
+	printf(INDENT "in group %s: %s\n", facts->users.name, group_text(&facts->users));
+	printf(INDENT "in group %s: %s\n", facts->direct.name, group_text(&facts->direct));
 	if (status->broker == 0) {
 		puts("Profiles   (yes: at once; prompt: after a password)");
-		cmd_profiles_text(lists, "           ");
+		cmd_profiles_text(lists, INDENT);
 		puts(facts->uid == 0 ? "Sessions   of everybody" : "Sessions   of yours");
-		cmd_sessions_text(lists, "           ");
+		cmd_sessions_text(lists, INDENT);
 		standing_print(&status->standing);
 	}
 	puts("Next");
@@ -114,13 +153,45 @@ static void json_group(struct json *json, const struct facts_group *group)
 	json_close(json, '}');
 }
 
-static void json_chip(struct json *json, const struct facts_chip *chip)
+static void json_node(struct json *json, const char *key, const struct chip_node *node)
+{
+	char mode[8];
+
+	if (!node->path[0]) {
+		json_text(json, key, NULL);
+		return;
+	}
+	snprintf(mode, sizeof mode, "%04o", node->mode);
+	json_open(json, key, '{');
+	json_text(json, "path", node->path);
+	json_bool(json, "present", node->present);
+	json_text(json, "owner", node->present ? node->owner : NULL);
+	json_text(json, "group", node->present ? node->group : NULL);
+	json_text(json, "mode", node->present ? mode : NULL);
+	json_bool(json, "as_rules", node->as_rules);
+	json_bool(json, "usable", node->usable);
+	json_close(json, '}');
+}
+
+static void json_chip(struct json *json, const struct chip *chip)
 {
 	json_open(json, NULL, '{');
+	json_text(json, "name", chip->name);
 	json_number(json, "version", chip->version);
-	json_text(json, "node", chip->node[0] ? chip->node : NULL);
-	json_bool(json, "present", chip->node_present);
-	json_bool(json, "usable", chip->node_usable);
+	json_text(json, "driver", chip->driver[0] ? chip->driver : NULL);
+	json_text(json, "description", chip->description[0] ? chip->description : NULL);
+	json_text(json, "maker", chip->maker[0] ? chip->maker : NULL);
+	json_node(json, "node", &chip->node);
+	json_node(json, "raw_node", &chip->raw);
+	json_close(json, '}');
+}
+
+static void json_rule(struct json *json, const struct udev_rule *rule)
+{
+	json_open(json, NULL, '{');
+	json_text(json, "path", rule->path);
+	json_text(json, "from", rule->from);
+	json_text(json, "state", udev_rules_state(rule->state));
 	json_close(json, '}');
 }
 
@@ -135,12 +206,17 @@ static void status_json(const struct status *status)
 	json_bool(&json, "answers", status->broker == 0);
 	json_text(&json, "socket", status->socket);
 	json_text(&json, "source", status->source);
+	json_text(&json, "state", reach_name(status->reach));
 	json_text(&json, "problem", status->broker < 0 ? status->message.text : NULL);
 	json_close(&json, '}');
 	cmd_devices_json(&status->lists, &json, "devices");
 	json_open(&json, "kernel", '[');
 	for (size_t i = 0; i < facts->chip_count; i++)
 		json_chip(&json, &facts->chips[i]);
+	json_close(&json, ']');
+	json_open(&json, "rules", '[');
+	for (size_t i = 0; i < facts->rule_count; i++)
+		json_rule(&json, &facts->rules[i]);
 	json_close(&json, ']');
 	json_text(&json, "user", facts->user);
 	json_number(&json, "uid", facts->uid);

@@ -1,12 +1,14 @@
 #pragma once
 /*
- * What can be seen without a broker: who runs this, in which groups, and the machine's TPMs.
+ * What can be seen without a broker: who runs this, in which groups, the machine's TPMs, and the
+ * rules of udev for them.
  */
+#include "cli/chips.h"
+#include "cli/udev-rules.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
-
-#define FACTS_CHIPS 8
 
 struct facts_group {
 	const char *name;
@@ -15,22 +17,17 @@ struct facts_group {
 	bool effective; /* this process has it; as of the login, it is not the same */
 };
 
-/* A TPM as the kernel shows it. */
-struct facts_chip {
-	char node[32];     /* the resource-managed node, such as /dev/tpmrm0; empty for TPM 1.2 */
-	int version;       /* 1, 2, or 0 where the kernel does not say */
-	bool node_present; /* there is such a file */
-	bool node_usable;  /* and this process may read and write it */
-};
-
 struct facts {
 	uid_t uid;
 	char user[64]; /* the name, or the number where there is none */
 	bool over_ssh;
 	struct facts_group direct; /* "tss": may open the node itself */
 	struct facts_group users;  /* "tpmgate-users" */
-	struct facts_chip chips[FACTS_CHIPS];
+	struct chip chips[CHIPS_MAX];
 	size_t chip_count;
+	struct udev_rule rules[UDEV_RULES_MAX];
+	size_t rule_count;
 };
 
-void facts_read(struct facts *ret_facts);
+/* The TPMs and rules are looked for below ROOT; "": where they are. */
+void facts_read(const char *root, struct facts *ret_facts);

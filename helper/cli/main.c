@@ -97,6 +97,7 @@ enum option_id {
 	OPTION_CHECK,
 	OPTION_EXPLAIN,
 	OPTION_PROFILES_DIR,
+	OPTION_FACTS_ROOT,
 };
 
 static const struct option options[] = {
@@ -111,6 +112,7 @@ static const struct option options[] = {
 	{"check", required_argument, NULL, OPTION_CHECK},
 	{"explain", required_argument, NULL, OPTION_EXPLAIN},
 	{"profiles-dir", required_argument, NULL, OPTION_PROFILES_DIR},
+	{"facts-root", required_argument, NULL, OPTION_FACTS_ROOT}, /* for tests: not in the help */
 	{NULL, 0, NULL, 0},
 };
 
@@ -228,6 +230,9 @@ static bool read_options(int argc, char **argv, const struct verb *verb, struct 
 			}
 			cli->profile_dirs[cli->profile_dir_count++] = optarg;
 			break;
+		case OPTION_FACTS_ROOT:
+			cli->facts_root = optarg;
+			break;
 		case 'h':
 			print_help(verb);
 			*ret_code = CLI_OK;
@@ -257,7 +262,8 @@ static int open_standard_streams(void)
 static enum cli_exit run(int argc, char **argv)
 {
 	static char name[] = "tpmgate";
-	struct cli cli = {.options = {.size = sizeof cli.options, .interactive = 1}};
+	struct cli cli = {
+		.options = {.size = sizeof cli.options, .interactive = 1}, .facts_root = ""};
 	const struct verb *verb;
 	enum cli_exit code;
 	int rest;

@@ -37,7 +37,8 @@ static int setup(void **state)
 		.user = "alice",
 		.direct = {.name = "tss", .exists = true},
 		.users = {.name = "tpmgate-users", .exists = true},
-		.chips = {{.node = "/dev/tpmrm0", .version = 2, .node_present = true}},
+		.chips = {{.version = 2,
+			.node = {.path = "/dev/tpmrm0", .present = true, .as_rules = true}}},
 		.chip_count = 1};
 	standing = (struct standing){.has_account = false};
 	input = (struct advice_input){.facts = &facts,
@@ -45,7 +46,8 @@ static int setup(void **state)
 		.standing = &standing,
 		.socket = "/run/tpmgate/broker.sock",
 		.source = "default",
-		.wanted = "keys"};
+		.wanted = "keys",
+		.reach = REACH_ANSWERS};
 	return 0;
 }
 
@@ -71,6 +73,7 @@ static void no_broker(int error)
 {
 	lists = (struct lists){.profiles = NULL};
 	input.broker = error;
+	input.reach = error == TPMGATE_E_NO_BROKER ? REACH_MISSING : REACH_SILENT;
 }
 
 static void test_all_is_well(void **state)
@@ -91,7 +94,51 @@ static void test_missing_broker(void **state)
 	input.source = "given";
 	assert_says(1, "--socket");
 	no_broker(TPMGATE_E_TIMEOUT);
-	assert_says(1, "journalctl -u tpmgate");
+	assert_says(1, "not the system's");
+}
+
+static void test_how_the_broker_fails(void **state)
+{
+	static const struct {
+		enum reach reach;
+		const char *line;
+	} rows[] = {
+		{REACH_MISSING, "systemctl enable --now tpmgate.socket"},
+		{REACH_REFUSED, "sudo systemctl restart tpmgate.socket"},
+		{REACH_CLOSED, "0666 and 0755"},
+		{REACH_NO_SOCKET, "remove that file"},
+		{REACH_SILENT, "sudo systemctl restart tpmgate.service"},
+		{REACH_STRANGE, "different versions"},
+		{REACH_BUSY, "other programs"},
+		{REACH_FAILED, "journalctl -u tpmgate"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		no_broker(TPMGATE_E_FAILED);
+		input.reach = rows[i].reach;
+		assert_says(1, rows[i].line);
+	}
+}
+
+static void test_node(void **state)
+{
+	struct chip_node *node = &facts.chips[0].node;
+
+	(void)state;
+	node->as_rules = false;
+	node->mode = 0600;
+	assert_says(2, "install tpmgate-udev");
+	facts.rules[0] = (struct udev_rule){.from = "other", .state = UDEV_RULE_APPLIES};
+	facts.rules[1] = (struct udev_rule){.from = "tpmgate", .state = UDEV_RULE_HIDDEN};
+	facts.rule_count = 2;
+	assert_says(2, "install tpmgate-udev");
+	facts.rules[1].state = UDEV_RULE_APPLIES;
+	assert_says(2, "udevadm trigger");
+	node->mode = 0666;
+	assert_says(3, "open to everybody (mode 0666)");
+	node->present = false;
+	assert_says(1, "'keys' works");
 }
 
 static void test_missing_tpm(void **state)
@@ -100,7 +147,7 @@ static void test_missing_tpm(void **state)
 	lists.device_count = 0;
 	assert_says(1, "does not serve");
 	assert_false(advice.works);
-	facts.chips[0].node_present = false;
+	facts.chips[0].node.present = false;
 	assert_says(1, "missing in /dev");
 	facts.chips[0].version = 1;
 	assert_says(1, "TPM 1.2");
@@ -234,6 +281,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_all_is_well, setup),
 		cmocka_unit_test_setup(test_missing_broker, setup),
+		cmocka_unit_test_setup(test_how_the_broker_fails, setup),
+		cmocka_unit_test_setup(test_node, setup),
 		cmocka_unit_test_setup(test_missing_tpm, setup),
 		cmocka_unit_test_setup(test_prompt, setup),
 		cmocka_unit_test_setup(test_refusal, setup),

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -178,6 +179,55 @@ static void test_refusals(void **state)
 				 "\"rule\":\"command\",\"reason\":\"");
 }
 
+/* A machine of the test's own: without a TPM, and with one of which nothing is as it should be. */
+static void test_facts_without_a_broker(void **state)
+{
+	char path[100];
+	char line[256];
+	FILE *file;
+
+	(void)state;
+	setenv("TPMGATE_SOCKET", "/nowhere", 1);
+	snprintf(line, sizeof line, "status --facts-root %s", broker.directory);
+	assert_int_equal(run(line), 4);
+	assert_has(cli.out_text, "Broker     none: there is no socket at /nowhere (environment)\n");
+	assert_has(cli.out_text, "the kernel shows none\nRules      of udev, which say whose the "
+				 "nodes are\n           none\n");
+	assert_has(cli.out_text, "switch it on in the firmware's settings");
+
+	snprintf(line, sizeof line,
+		"cd %s && mkdir -p sys/class/tpm/tpm0/device dev && echo 2 >"
+		"sys/class/tpm/tpm0/tpm_version_major && touch dev/tpmrm0 && chmod 0604 dev/tpmrm0",
+		broker.directory);
+	assert_int_equal(system(line), 0); /* NOLINT(cert-env33-c): a name of mkdtemp's */
+	snprintf(path, sizeof path, "%s/sys/class/tpm/tpm0/device/description", broker.directory);
+	file = fopen(path, "we");
+	assert_non_null(file);
+	assert_true(fputs("a \"TPM\" \\ \x1b[1m\xff\n", file) >= 0);
+	assert_int_equal(fclose(file), 0);
+	snprintf(line, sizeof line, "status --facts-root %s", broker.directory);
+	assert_int_equal(run(line), 4);
+	assert_has(cli.out_text, "the kernel shows tpm0: a TPM 2.0, a \"TPM\" \\  [1m?\n"
+				 "             /dev/tpmrm0: ");
+	assert_has(cli.out_text, " 0604, not as the rules give it (group tss, mode 0660); open to "
+				 "you directly\n");
+	assert_has(cli.out_text, "install tpmgate-udev");
+	snprintf(line, sizeof line, "status --json --facts-root %s", broker.directory);
+	assert_int_equal(run(line), 4);
+	assert_has(cli.out_text,
+		"\"kernel\":[{\"name\":\"tpm0\",\"version\":2,\"driver\":null,"
+		"\"description\":\"a \\\"TPM\\\" \\\\  [1m?\",\"maker\":null,"
+		"\"node\":{\"path\":\"/dev/tpmrm0\",\"present\":true,\"owner\":\"");
+	assert_has(cli.out_text,
+		"\"mode\":\"0604\",\"as_rules\":false,\"usable\":true},"
+		"\"raw_node\":{\"path\":\"/dev/tpm0\",\"present\":false,\"owner\":null,"
+		"\"group\":null,\"mode\":null,\"as_rules\":false,\"usable\":false}}],"
+		"\"rules\":[]");
+	assert_has(cli.out_text, "\"state\":\"missing\"");
+	snprintf(line, sizeof line, "rm -r %s/sys %s/dev", broker.directory, broker.directory);
+	assert_int_equal(system(line), 0); /* NOLINT(cert-env33-c) */
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, cli_scene_teardown)
 
 int main(void)
@@ -187,6 +237,7 @@ int main(void)
 		TEST(test_account),
 		TEST(test_records),
 		TEST(test_refusals),
+		TEST(test_facts_without_a_broker),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
