@@ -223,24 +223,32 @@ static bool advice_on_profile(
 }
 
 /* Who may not even try, because a wrong authorization could lock the TPM for everybody. */
-static void advice_on_account(struct advice *advice, const struct standing *standing)
+static void advice_on_lockout(struct advice *advice, const struct advice_input *input)
 {
-	const struct protocol_account *account = &standing->account;
+	const struct properties *properties = input->properties;
+	const struct protocol_account *account = &input->standing->account;
 
-	if (!standing->has_account || account->maximum == 0)
-		return;
-	if (account->interval == 0)
+	if (properties->lockout == LOCKOUT_YES)
 		snprintf(advice_line(advice), ADVICE_SIZE,
-			"the TPM takes no wrong authorization back, so keys and NV indices without "
-			"noda are refused: an administrator sets a recovery time with "
+			"the TPM has locked everybody out, after %" PRIu32
+			" wrong authorizations: keys and NV indices without noda are refused until "
+			"it takes one back, every %" PRIu32 " s, or an administrator resets it: "
+			"TPM2TOOLS_TCTI=tpmgate:profile=admin,interactive=yes "
+			"tpm2_dictionarylockout --clear-lockout",
+			properties->counter, properties->interval);
+	else if (properties->lockout == LOCKOUT_NEAR)
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"the TPM has counted %" PRIu32
+			" wrong authorizations, so those of keys and NV indices without noda are "
+			"refused until it takes one back, every %" PRIu32 " s",
+			properties->counter, properties->interval);
+	else if (properties->known && properties->interval == 0)
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"the TPM counts no wrong authorization (its recovery time is 0), so that "
+			"passwords can be guessed: an administrator sets one with "
 			"tpm2_dictionarylockout");
-	else if (account->counter >= account->limit)
-		snprintf(advice_line(advice), ADVICE_SIZE,
-			"the TPM had counted %" PRIu32 " wrong authorizations when it was last "
-			"asked, so those of keys and NV indices without noda are refused until it "
-			"takes one back, every %" PRIu32 " s",
-			account->counter, account->interval);
-	else if (account->charge >= account->charge_limit)
+	else if (input->standing->has_account && account->interval > 0 &&
+		 account->charge >= account->charge_limit)
 		snprintf(advice_line(advice), ADVICE_SIZE,
 			"%" PRIu32 " wrong authorizations were yours, so more of keys and NV "
 			"indices without noda are refused to you for %" PRIu32 " s",
@@ -288,7 +296,7 @@ void advice_read(const struct advice_input *input, struct advice *ret_advice)
 		while ((name = strsep(&rest, "+")) != NULL)
 			if (!advice_on_profile(ret_advice, input, name))
 				ret_advice->works = false;
-		advice_on_account(ret_advice, input->standing);
+		advice_on_lockout(ret_advice, input);
 		advice_on_records(ret_advice, input->standing);
 	}
 	advice_on_groups(ret_advice, input->facts);

@@ -4,11 +4,12 @@
  */
 #include "cli/facts.h"
 #include "cli/lists.h"
+#include "cli/properties.h"
 #include "cli/reach.h"
 #include "cli/standing.h"
 
 #define ADVICE_MAX  24
-#define ADVICE_SIZE 400
+#define ADVICE_SIZE 440
 
 struct advice {
 	char lines[ADVICE_MAX][ADVICE_SIZE];
@@ -21,6 +22,7 @@ struct advice_input {
 	const struct facts *facts;
 	const struct lists *lists;       /* empty where there is no broker */
 	const struct standing *standing; /* empty, too */
+	const struct properties *properties;
 	const char *socket;
 	const char *source; /* who named the socket: "given", "environment", "default" */
 	const char *wanted; /* profiles that a session would ask for, joined by '+' */

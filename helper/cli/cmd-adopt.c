@@ -6,60 +6,21 @@
  *	which TPM is meant -> a session of the profile `admin` -> the public area -> ADOPT
  */
 #include "cli/cli.h"
+#include "cli/exchange.h"
 #include "cli/lists.h"
 #include "cli/public-area.h"
 #include "cli/user.h"
 #include "client/client.h"
-#include "client/deadline.h"
 #include "common/cleanup.h"
-#include "common/cursor.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #define ADOPT_PROFILE    "admin"
 #define ADOPT_TIMEOUT_MS 120000 /* other sessions may keep the TPM busy */
-#define ADOPT_HEADER     10     /* bytes of a response's header */
-#define ADOPT_RESPONSE   4096   /* bytes of the largest response */
-
-/* Reads one response, and returns its size, or a negative errno. */
-static ssize_t receive(int session, uint8_t *bytes, size_t size)
-{
-	const struct deadline deadline = deadline_new(ADOPT_TIMEOUT_MS);
-	size_t wanted = ADOPT_HEADER;
-	size_t done = 0;
-
-	while (done < wanted) {
-		ssize_t got;
-		int r = deadline_poll(deadline, session, POLLIN);
-
-		if (r < 0)
-			return r;
-		got = recv(session, bytes + done, wanted - done, 0);
-		if (got < 0 && errno != EINTR)
-			return -errno;
-		if (got == 0)
-			return -ECONNRESET;
-		if (got > 0)
-			done += (size_t)got;
-		if (done == ADOPT_HEADER && wanted == ADOPT_HEADER) {
-			struct cursor header = cursor_new(bytes, done);
-			uint16_t tag;
-			uint32_t length = 0;
-
-			if (cursor_u16(&header, &tag) < 0 || cursor_u32(&header, &length) < 0 ||
-				length < ADOPT_HEADER || length > size)
-				return -EBADMSG;
-			wanted = length;
-		}
-	}
-	return (ssize_t)done;
-}
 
 static enum cli_exit fail_code(uint32_t handle, uint32_t code)
 {
@@ -80,14 +41,12 @@ static enum cli_exit fail_code(uint32_t handle, uint32_t code)
 static enum cli_exit read_area(int session, uint32_t handle, struct protocol_adopt *ret_adopt)
 {
 	uint8_t command[PUBLIC_AREA_COMMAND];
-	uint8_t response[ADOPT_RESPONSE];
+	uint8_t response[EXCHANGE_MAX];
 	ssize_t size;
 	int64_t r;
 
 	public_area_command(handle, command);
-	if (send(session, command, sizeof command, MSG_NOSIGNAL) != sizeof command)
-		return cli_fail(CLI_FAILED, "cannot ask the TPM: %s", strerror(errno));
-	size = receive(session, response, sizeof response);
+	size = exchange(session, command, sizeof command, ADOPT_TIMEOUT_MS, response);
 	if (size < 0)
 		return cli_fail(CLI_FAILED, "the TPM does not answer: %s", strerror((int)-size));
 	r = public_area_parse(handle, response, (size_t)size, ret_adopt);

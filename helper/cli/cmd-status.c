@@ -7,7 +7,9 @@
 #include "cli/standing.h"
 #include "client/client.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define INDENT "           "
 
@@ -21,8 +23,36 @@ struct status {
 	struct facts facts;
 	struct lists lists;
 	struct standing standing;
+	struct properties properties;
 	struct advice advice;
 };
+
+/* The TPM that is meant; NULL: none that there is. */
+static const struct tpmgate_device *status_device(const struct cli *cli, const struct lists *lists)
+{
+	const char *name = cli->options.device;
+
+	for (size_t i = 0; i < lists->device_count; i++)
+		if (name && *name ? strcmp(lists->devices[i]->name, name) == 0
+				  : lists->devices[i]->is_default)
+			return lists->devices[i];
+	return NULL;
+}
+
+/* Nobody waits for a TPM that serves one session at a time, and has one. */
+static void status_ask_tpm(
+	const struct cli *cli, const struct tpmgate_options *options, struct status *status)
+{
+	const struct tpmgate_device *device = status_device(cli, &status->lists);
+
+	if (!device)
+		return;
+	if (device->is_single && device->sessions > 0)
+		snprintf(status->properties.problem.text, sizeof status->properties.problem.text,
+			"the TPM serves one session at a time, and has one");
+	else
+		properties_read(options, &status->properties);
+}
 
 static void status_read(const struct cli *cli, struct status *status)
 {
@@ -37,18 +67,43 @@ static void status_read(const struct cli *cli, struct status *status)
 		status->broker = lists_read_profiles(&status->lists, &options, &status->message);
 	if (status->broker == 0)
 		status->broker = lists_read_sessions(&status->lists, &options, &status->message);
-	if (status->broker == 0)
+	if (status->broker == 0) {
 		standing_read(&options, &status->standing);
+		status_ask_tpm(cli, &options, status);
+	}
 	status->reach = reach_judge(status->socket, status->broker);
 	advice_read(&(struct advice_input){.facts = &status->facts,
 			    .lists = &status->lists,
 			    .standing = &status->standing,
+			    .properties = &status->properties,
 			    .socket = status->socket,
 			    .source = status->source,
 			    .wanted = status->wanted,
 			    .broker = status->broker,
 			    .reach = status->reach},
 		&status->advice);
+}
+
+static void print_properties(const struct properties *properties)
+{
+	static const char *const states[] = {[LOCKOUT_UNKNOWN] = "the TPM does not say",
+		[LOCKOUT_NO] = "no",
+		[LOCKOUT_NEAR] = "near: nobody may try a password that the TPM would count",
+		[LOCKOUT_YES] = "yes: the TPM has locked everybody out"};
+
+	if (!properties->known) {
+		printf("Lockout    not known: %s\n", properties->problem.text[0]
+							     ? properties->problem.text
+							     : "there is no TPM to ask");
+		return;
+	}
+	printf("Lockout    %s\n", states[properties->lockout]);
+	printf(INDENT "%" PRIu32 " wrong authorizations counted now, %" PRIu32 " lock it",
+		properties->counter, properties->maximum);
+	if (properties->interval > 0)
+		printf("; one is taken back every %" PRIu32 " s\n", properties->interval);
+	else
+		puts("; none is counted, because the recovery time is 0");
 }
 
 static const char *group_text(const struct facts_group *group)
@@ -123,6 +178,9 @@ static void status_print(const struct status *status)
 	puts(lists->device_count > 0 ? "TPM        served by the broker"
 				     : "TPM        none served by a broker");
 	cmd_devices_text(lists, INDENT);
+	if (status->properties.known)
+		printf(INDENT "made by %s (%s), firmware %s\n", status->properties.maker,
+			status->properties.model, status->properties.firmware);
 	for (size_t i = 0; i < facts->chip_count; i++)
 		print_chip(&facts->chips[i]);
 	if (facts->chip_count == 0)
@@ -136,6 +194,7 @@ static void status_print(const struct status *status)
 		cmd_profiles_text(lists, INDENT);
 		puts(facts->uid == 0 ? "Sessions   of everybody" : "Sessions   of yours");
 		cmd_sessions_text(lists, INDENT);
+		print_properties(&status->properties);
 		standing_print(&status->standing);
 	}
 	puts("Next");
@@ -195,6 +254,23 @@ static void json_rule(struct json *json, const struct udev_rule *rule)
 	json_close(json, '}');
 }
 
+static void json_properties(struct json *json, const struct properties *properties)
+{
+	bool known = properties->known;
+
+	json_open(json, "tpm", '{');
+	json_bool(json, "known", known);
+	json_text(json, "problem", properties->problem.text[0] ? properties->problem.text : NULL);
+	json_text(json, "maker", known ? properties->maker : NULL);
+	json_text(json, "model", known ? properties->model : NULL);
+	json_text(json, "firmware", known ? properties->firmware : NULL);
+	json_text(json, "lockout", properties_lockout(properties->lockout));
+	json_number(json, "counter", properties->counter);
+	json_number(json, "maximum", properties->maximum);
+	json_number(json, "interval", properties->interval);
+	json_close(json, '}');
+}
+
 static void status_json(const struct status *status)
 {
 	const struct facts *facts = &status->facts;
@@ -210,6 +286,7 @@ static void status_json(const struct status *status)
 	json_text(&json, "problem", status->broker < 0 ? status->message.text : NULL);
 	json_close(&json, '}');
 	cmd_devices_json(&status->lists, &json, "devices");
+	json_properties(&json, &status->properties);
 	json_open(&json, "kernel", '[');
 	for (size_t i = 0; i < facts->chip_count; i++)
 		json_chip(&json, &facts->chips[i]);

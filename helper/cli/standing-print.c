@@ -32,13 +32,14 @@ static void print_failures(const struct protocol_account *account)
 			    "not read");
 		return;
 	}
-	printf(INDENT "wrong authorizations: %" PRIu32 " counted by the TPM, which locks everybody "
+	printf(INDENT "wrong authorizations: %" PRIu32
+		      " counted by the TPM when a session read it last, which locks everybody "
 		      "out at %" PRIu32 "; tpmgate lets nobody try from %" PRIu32 " on\n",
 		account->counter, account->maximum, account->limit);
 	if (account->interval > 0)
 		printf(INDENT "  the TPM takes one back every %" PRIu32 " s\n", account->interval);
 	else
-		puts(INDENT "  the TPM takes none back");
+		puts(INDENT "  the TPM counts none any more: its recovery time is 0");
 	printf(INDENT "  %" PRIu32 " of %" PRIu32 " were yours", account->charge,
 		account->charge_limit);
 	if (account->charge_falls > 0)

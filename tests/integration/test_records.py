@@ -210,6 +210,11 @@ class Status(Records):
         self.assertEqual(facts["gone_uids"], [])
         self.assertEqual(facts["account"]["nv_writes"], 10)
         self.assertIn("carol      NV index 0x01800123, 8 bytes on rm\n", told)
+        self.assertEqual((facts["tpm"]["known"], facts["tpm"]["maker"], facts["tpm"]["lockout"]),
+                         (True, "IBM", "no"))
+        self.assertEqual(facts["tpm"]["counter"], 0)
+        self.assertGreater(facts["tpm"]["maximum"], 0)
+        self.assertIn("Lockout    no\n", told)
         self.assertIn("carol: Clear (command, 0x000b0120)\n", told)
         self.assertNotIn("77777", told)
         facts, told = self.status(0)

@@ -19,6 +19,7 @@ static struct tpmgate_device *devices[1] = {&device};
 static struct lists lists;
 static struct standing standing;
 static struct facts facts;
+static struct properties properties;
 static struct advice_input input;
 static struct advice advice;
 
@@ -41,9 +42,11 @@ static int setup(void **state)
 			.node = {.path = "/dev/tpmrm0", .present = true, .as_rules = true}}},
 		.chip_count = 1};
 	standing = (struct standing){.has_account = false};
+	properties = (struct properties){.known = true, .interval = 600, .lockout = LOCKOUT_NO};
 	input = (struct advice_input){.facts = &facts,
 		.lists = &lists,
 		.standing = &standing,
+		.properties = &properties,
 		.socket = "/run/tpmgate/broker.sock",
 		.source = "default",
 		.wanted = "keys",
@@ -245,10 +248,17 @@ static void test_failures(void **state)
 	assert_says(1, "'keys' works");
 	standing.account.charge = 3;
 	assert_says(2, "for 77 s");
-	standing.account.counter = 16;
-	assert_says(2, "had counted 16 wrong authorizations");
-	standing.account.interval = 0;
-	assert_says(2, "recovery time");
+	properties.counter = 16;
+	properties.lockout = LOCKOUT_NEAR;
+	assert_says(2, "has counted 16 wrong authorizations");
+	properties.lockout = LOCKOUT_YES;
+	assert_says(2, "locked everybody out, after 16");
+	assert_true(says("--clear-lockout"));
+	properties.lockout = LOCKOUT_NO;
+	properties.interval = 0;
+	assert_says(2, "recovery time is 0");
+	properties.known = false; /* nothing is known of the TPM's counter, but of the user's */
+	assert_says(2, "for 77 s");
 	assert_true(advice.works);
 }
 

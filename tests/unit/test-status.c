@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#define QUESTIONS 6 /* devices, profiles, sessions, account, refusals, records */
+#define QUESTIONS 7 /* devices, profiles, sessions, account, refusals, records, open */
 
 static void keep(enum protocol_type type, const void *items, size_t count, size_t size)
 {
@@ -32,6 +32,8 @@ static int setup(void **state)
 	keep(PROTOCOL_DEVICES, &device, 1, sizeof device);
 	keep(PROTOCOL_PROFILES, &profile, 1, sizeof profile);
 	keep(PROTOCOL_SESSIONS, NULL, 0, 0);
+	fake_broker_reply(&broker, PROTOCOL_OPEN, PROTOCOL_LIMIT, "you have 16 sessions");
+	fake_broker_keep(&broker);
 	fake_broker_reply(&broker, PROTOCOL_TYPE_INVALID, PROTOCOL_BAD_REQUEST, "no such request");
 	broker.connections = QUESTIONS;
 	return 0;
@@ -62,6 +64,7 @@ static void test_older_broker(void **state)
 	assert_has_not(cli.out_text, "Account");
 	assert_has_not(cli.out_text, "no such request");
 	assert_has(cli.out_text, "nothing lately\n");
+	assert_has(cli.out_text, "Lockout    not known: you have 16 sessions\n");
 	assert_int_equal(run_status("status --json"), 0);
 	assert_has(cli.out_text, "\"account\":null,\"records\":[],\"records_problem\":null,"
 				 "\"refusals\":[],\"gone_uids\":[]");
@@ -94,7 +97,8 @@ static void test_account(void **state)
 	keep(PROTOCOL_ACCOUNT, &account, 1, sizeof account);
 	fake_broker_reply(&broker, PROTOCOL_TYPE_INVALID, PROTOCOL_BAD_REQUEST, "");
 	assert_int_equal(run_status("status"), 0);
-	assert_has(cli.out_text, "5 counted by the TPM, which locks everybody out at 32; tpmgate "
+	assert_has(cli.out_text, "5 counted by the TPM when a session read it last, which locks "
+				 "everybody out at 32; tpmgate "
 				 "lets nobody try from 16 on\n");
 	assert_has(cli.out_text, "takes one back every 600 s\n");
 	assert_has(cli.out_text, "2 of 3 were yours; the next is taken back in 123 s\n");
