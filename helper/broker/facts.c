@@ -31,14 +31,44 @@ static void profiles_free(struct client *client)
 
 static void profiles_next(struct client *client);
 
-static void profiles_add(
-	struct profiles_work *work, const struct profile *profile, enum protocol_verdict verdict)
+/* ITEM is what decided, NULL where nothing refused. */
+static enum protocol_reason profiles_reason(
+	const struct client *client, enum permit_verdict verdict, const struct permit_item *item)
+{
+	const struct profiles_work *work = client->work;
+	const struct peer *peer = &client->identity.peer;
+
+	switch (verdict) {
+	case PERMIT_YES:
+		if (peer->uid == 0)
+			return PROTOCOL_REASON_ROOT;
+		return permit_has_group(peer, &work->item) ? PROTOCOL_REASON_GROUP
+							   : PROTOCOL_REASON_POLKIT;
+	case PERMIT_NO:
+	case PERMIT_PROMPT:
+		return item ? PROTOCOL_REASON_POLKIT : PROTOCOL_REASON_NONE;
+	case PERMIT_UNAVAILABLE:
+	case PERMIT_FAULT:
+		return PROTOCOL_REASON_NO_POLKIT;
+	default:
+		return PROTOCOL_REASON_NONE;
+	}
+}
+
+/* REASON is PROTOCOL_REASON_NONE where the profile is faulty. */
+static void profiles_add(struct profiles_work *work, const struct profile *profile,
+	enum protocol_verdict verdict, enum protocol_reason reason, const char *action)
 {
 	struct protocol_profile item;
 
 	memset(&item, 0, sizeof item);
 	g_strlcpy(item.name, profile->name, sizeof item.name);
 	item.verdict = (uint32_t)verdict;
+	item.reason = (uint32_t)reason;
+	if (reason != PROTOCOL_REASON_NONE)
+		text_line(action, item.action, sizeof item.action);
+	if (!profile->fault && profile->group_name)
+		text_line(profile->group_name, item.group, sizeof item.group);
 	if (profile->fault) {
 		/* the name of the file says enough, and leaves room for the reason */
 		const char *slash = strrchr(profile->fault, '/');
@@ -65,9 +95,9 @@ static void profiles_on_permitted(struct client *client, enum permit_verdict ver
 {
 	struct profiles_work *work = client->work;
 
-	(void)item;
 	(void)problem;
-	profiles_add(work, profile_set_get(work->set, work->next - 1), profiles_verdict(verdict));
+	profiles_add(work, profile_set_get(work->set, work->next - 1), profiles_verdict(verdict),
+		profiles_reason(client, verdict, item), item ? item->action : work->item.action);
 	profiles_next(client);
 }
 
@@ -81,7 +111,8 @@ static void profiles_next(struct client *client)
 		const struct profile *profile = profile_set_get(work->set, work->next++);
 
 		if (profile->fault) {
-			profiles_add(work, profile, PROTOCOL_VERDICT_FAULTY);
+			profiles_add(
+				work, profile, PROTOCOL_VERDICT_FAULTY, PROTOCOL_REASON_NONE, "");
 			continue;
 		}
 		work->item = (struct permit_item){

@@ -29,7 +29,7 @@ struct permit {
 	struct authz_check *check;
 };
 
-static bool permit_has_group(const struct peer *peer, const struct permit_item *item)
+bool permit_has_group(const struct peer *peer, const struct permit_item *item)
 {
 	for (size_t i = 0; i < item->group_count; i++)
 		if (peer_has_group(peer, item->groups[i]))

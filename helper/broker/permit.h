@@ -47,6 +47,9 @@ typedef void (*permit_done)(void *context, enum permit_verdict verdict,
 
 struct permit;
 
+/* Whether a group of PEER's is among those of ITEM. */
+bool permit_has_group(const struct peer *peer, const struct permit_item *item);
+
 /* Whether polkit has to be asked, so that the identity has to be proven. */
 bool permit_needs_polkit(const struct permit_request *request);
 

@@ -158,46 +158,64 @@ static void advice_on_groups(struct advice *advice, const struct facts *facts)
 			"again (all of it; a user's services keep the old groups until then)");
 }
 
-/* Whether the shipped profile files let group tpmgate-users in. */
-static bool advice_group_opens(const char *profile)
+/*
+ * The group whose members may have PROFILE: what the broker says, or where it knows none what the
+ * shipped files say, since the group may have to be made first. NULL: none.
+ */
+static const char *advice_group(const struct tpmgate_profile *profile)
 {
 	static const char *const opened[] = {"basic", "keys", "attest", "persist"};
 
+	if (profile->group && profile->group[0])
+		return profile->group;
 	for (size_t i = 0; i < sizeof opened / sizeof *opened; i++)
-		if (strcmp(opened[i], profile) == 0)
-			return true;
-	return false;
+		if (strcmp(opened[i], profile->name) == 0)
+			return "tpmgate-users";
+	return NULL;
+}
+
+static void advice_on_membership(struct advice *advice, const struct advice_input *input,
+	const struct tpmgate_profile *profile)
+{
+	const struct facts *facts = input->facts;
+	const char *group = advice_group(profile);
+	bool usual = group && strcmp(group, facts->users.name) == 0;
+
+	if (!group || facts->uid == 0 || (usual && facts->users.listed))
+		return;
+	if (!usual || facts->users.exists)
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"to allow '%s' for good: sudo gpasswd -a %s %s, then log in again",
+			profile->name, facts->user, group);
+	else
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"to allow '%s' for good there has to be a group %s, which this machine "
+			"does not have: sudo groupadd --system %s",
+			profile->name, group, group);
 }
 
 static void advice_on_refusal(struct advice *advice, const struct advice_input *input,
 	const struct tpmgate_profile *profile)
 {
 	const struct facts *facts = input->facts;
-	bool prompt = profile->verdict == TPMGATE_PROMPT;
 
-	if (prompt)
+	if (profile->verdict == TPMGATE_PROMPT)
 		snprintf(advice_line(advice), ADVICE_SIZE,
 			"'%s' asks for a password when it is used%s. Programs that use the tpmgate "
 			"TCTI ask only with interactive=yes in its configuration",
 			profile->name,
 			facts->over_ssh ? ", over ssh only where an agent such as pkttyagent runs"
 					: "");
+	else if (profile->reason == TPMGATE_REASON_NO_POLKIT)
+		snprintf(advice_line(advice), ADVICE_SIZE,
+			"'%s' is refused to you: no group of yours allows it, and polkit cannot be "
+			"asked. Does it run? systemctl status polkit",
+			profile->name);
 	else
 		snprintf(advice_line(advice), ADVICE_SIZE,
 			"'%s' is refused to you%s: neither a group of yours nor polkit allows it",
 			profile->name, facts->over_ssh ? " in a login over ssh" : "");
-	if (!advice_group_opens(profile->name) || facts->users.listed || facts->uid == 0)
-		return;
-	if (facts->users.exists)
-		snprintf(advice_line(advice), ADVICE_SIZE,
-			"to allow '%s' for good: sudo gpasswd -a %s tpmgate-users, then log in "
-			"again",
-			profile->name, facts->user);
-	else
-		snprintf(advice_line(advice), ADVICE_SIZE,
-			"to allow '%s' for good there has to be a group tpmgate-users, which this "
-			"machine does not have: sudo groupadd --system tpmgate-users",
-			profile->name);
+	advice_on_membership(advice, input, profile);
 }
 
 /* Returns whether PROFILE would be granted without more ado. */

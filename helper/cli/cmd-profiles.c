@@ -18,6 +18,48 @@ const char *cmd_profiles_verdict(enum tpmgate_verdict verdict)
 	}
 }
 
+static const char *reason_name(enum tpmgate_reason reason)
+{
+	switch (reason) {
+	case TPMGATE_REASON_ROOT:
+		return "root";
+	case TPMGATE_REASON_GROUP:
+		return "group";
+	case TPMGATE_REASON_POLKIT:
+		return "polkit";
+	case TPMGATE_REASON_NO_POLKIT:
+		return "no-polkit";
+	case TPMGATE_REASON_NONE:
+	default:
+		return NULL;
+	}
+}
+
+/* Why yes, prompt or no, in a line of its own. */
+static void print_reason(const struct tpmgate_profile *profile, const char *indent)
+{
+	bool yes = profile->verdict == TPMGATE_YES;
+	bool prompt = profile->verdict == TPMGATE_PROMPT;
+
+	if (profile->reason == TPMGATE_REASON_NONE)
+		return;
+	printf("%s%-18s ", indent, "");
+	if (profile->reason == TPMGATE_REASON_ROOT)
+		(void)fputs("because you are root", stdout);
+	else if (profile->reason == TPMGATE_REASON_GROUP)
+		printf("by a group of yours: it lets in %s", profile->group);
+	else if (profile->reason == TPMGATE_REASON_NO_POLKIT)
+		printf("polkit has to allow %s, and cannot be asked", profile->action);
+	else
+		printf(yes       ? "polkit allows %s here"
+			: prompt ? "polkit wants a password for %s"
+				 : "polkit does not allow %s here",
+			profile->action);
+	if (!yes && profile->group[0])
+		printf("; members of %s are let in", profile->group);
+	putchar('\n');
+}
+
 void cmd_profiles_text(const struct lists *lists, const char *indent)
 {
 	for (size_t i = 0; i < lists->profile_count; i++) {
@@ -25,6 +67,7 @@ void cmd_profiles_text(const struct lists *lists, const char *indent)
 
 		printf("%s%-10s %-7s %s\n", indent, profile->name,
 			cmd_profiles_verdict(profile->verdict), profile->summary);
+		print_reason(profile, indent);
 	}
 }
 
@@ -38,6 +81,9 @@ void cmd_profiles_json(const struct lists *lists, struct json *json, const char 
 		json_text(json, "name", profile->name);
 		json_text(json, "allowed", cmd_profiles_verdict(profile->verdict));
 		json_text(json, "summary", profile->summary);
+		json_text(json, "reason", reason_name(profile->reason));
+		json_text(json, "group", profile->group[0] ? profile->group : NULL);
+		json_text(json, "action", profile->action[0] ? profile->action : NULL);
 		json_close(json, '}');
 	}
 	json_close(json, ']');

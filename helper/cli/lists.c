@@ -39,7 +39,8 @@ static const char *lists_put(char **next, const char *text)
 static void each_profile(const struct tpmgate_profile *profile, void *context)
 {
 	struct lists *lists = context;
-	size_t length = strlen(profile->name) + strlen(profile->summary) + 2;
+	size_t length = strlen(profile->name) + strlen(profile->summary) + strlen(profile->group) +
+			strlen(profile->action) + 4;
 	struct tpmgate_profile *copy =
 		lists_append(lists, &lists->profiles, &lists->profile_count, sizeof *copy, length);
 
@@ -51,6 +52,8 @@ static void each_profile(const struct tpmgate_profile *profile, void *context)
 	*copy = *profile;
 	copy->name = lists_put(&text, profile->name);
 	copy->summary = lists_put(&text, profile->summary);
+	copy->group = lists_put(&text, profile->group);
+	copy->action = lists_put(&text, profile->action);
 }
 
 static void each_device(const struct tpmgate_device *device, void *context)

@@ -148,7 +148,11 @@ static int client_list(const struct tpmgate_options *options, enum protocol_type
 
 void client_item(const struct call_reply *reply, uint32_t index, void *ret_item, size_t item_size)
 {
-	memcpy(ret_item, reply->items + (size_t)index * reply->header.item_size, item_size);
+	size_t given = reply->header.item_size;
+
+	memset(ret_item, 0, item_size);
+	memcpy(ret_item, reply->items + (size_t)index * given,
+		given < item_size ? given : item_size);
 }
 
 int tpmgate_profiles(const struct tpmgate_options *options,
@@ -157,17 +161,21 @@ int tpmgate_profiles(const struct tpmgate_options *options,
 {
 	struct protocol_profile item;
 	struct call_reply reply = {.fd = -1};
-	int r = client_list(options, PROTOCOL_PROFILES, sizeof item, message, &reply);
+	int r = client_list(options, PROTOCOL_PROFILES, PROTOCOL_PROFILE_LEAST, message, &reply);
 
 	if (r < 0)
 		return r;
 	for (uint32_t i = 0; i < reply.header.item_count; i++) {
 		char name[sizeof item.name];
 		char summary[sizeof item.summary];
+		char group[sizeof item.group];
+		char action[sizeof item.action];
 
 		client_item(&reply, i, &item, sizeof item);
 		text_clean(item.name, sizeof item.name, name, sizeof name);
 		text_clean(item.summary, sizeof item.summary, summary, sizeof summary);
+		text_clean(item.group, sizeof item.group, group, sizeof group);
+		text_clean(item.action, sizeof item.action, action, sizeof action);
 		each(
 			&(struct tpmgate_profile){
 				.name = name,
@@ -176,6 +184,11 @@ int tpmgate_profiles(const struct tpmgate_options *options,
 				.verdict = item.verdict <= PROTOCOL_VERDICT_FAULTY
 						   ? (enum tpmgate_verdict)item.verdict
 						   : TPMGATE_NO,
+				.reason = item.reason <= PROTOCOL_REASON_NO_POLKIT
+						  ? (enum tpmgate_reason)item.reason
+						  : TPMGATE_REASON_NONE,
+				.group = group,
+				.action = action,
 			},
 			context);
 	}

@@ -18,7 +18,8 @@ const char *client_socket(const struct tpmgate_options *options, const char **re
 int client_ask(const struct tpmgate_options *options, struct call_question *question,
 	struct tpmgate_message *message, struct call_reply *ret_reply);
 
-/* Item INDEX of REPLY, of which ITEM_SIZE bytes are known; those of a newer broker may be longer.
+/* Item INDEX of REPLY, of which ITEM_SIZE bytes are known. Those of a newer broker may be longer;
+ * what those of an older one do not have is zero.
  */
 void client_item(const struct call_reply *reply, uint32_t index, void *ret_item, size_t item_size);
 

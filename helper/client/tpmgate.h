@@ -96,6 +96,15 @@ enum tpmgate_verdict {
 	TPMGATE_FAULTY = 3, /* the profile's file is faulty; `summary` says where */
 };
 
+/* Where a verdict comes from. */
+enum tpmgate_reason {
+	TPMGATE_REASON_NONE = 0,      /* the broker does not say */
+	TPMGATE_REASON_ROOT = 1,      /* the caller is root */
+	TPMGATE_REASON_GROUP = 2,     /* a group of the calling process */
+	TPMGATE_REASON_POLKIT = 3,    /* polkit's rules for `action` */
+	TPMGATE_REASON_NO_POLKIT = 4, /* polkit has to decide on `action`, and does not answer */
+};
+
 /*
  * The structures that callbacks get are valid, with their strings, until the callback returns. New
  * members may be added at their ends. Strings are UTF-8 without control characters, never NULL.
@@ -104,6 +113,9 @@ struct tpmgate_profile {
 	const char *name;
 	const char *summary;          /* what a session with it may do */
 	enum tpmgate_verdict verdict; /* for the calling process, now */
+	enum tpmgate_reason reason;
+	const char *group;  /* the first group whose members may have it; may be empty */
+	const char *action; /* polkit's; empty where the broker does not say */
 };
 
 struct tpmgate_device {

@@ -127,11 +127,27 @@ enum protocol_verdict {
 	PROTOCOL_VERDICT_FAULTY = 3, /* the profile's file is faulty: summary says where */
 };
 
+/* What the verdict comes from. */
+enum protocol_reason {
+	PROTOCOL_REASON_NONE = 0,      /* not told */
+	PROTOCOL_REASON_ROOT = 1,      /* the caller is root */
+	PROTOCOL_REASON_GROUP = 2,     /* a group of the caller's */
+	PROTOCOL_REASON_POLKIT = 3,    /* polkit's rules for `action` */
+	PROTOCOL_REASON_NO_POLKIT = 4, /* polkit has to decide on `action`, and does not */
+};
+
 struct protocol_profile {
 	char name[PROTOCOL_PROFILE_NAME];
 	uint32_t verdict; /* enum protocol_verdict, for this caller */
 	char summary[220];
+	/* what follows an older broker does not have */
+	uint32_t reason; /* enum protocol_reason */
+	char group[32];  /* the first group that the profile lets in; may be empty */
+	char action[64]; /* of polkit's that is asked, or was asked last */
 };
+
+/* Bytes that an item of PROFILES has at least. */
+#define PROTOCOL_PROFILE_LEAST offsetof(struct protocol_profile, reason)
 
 enum protocol_device_flags {
 	PROTOCOL_DEVICE_DEFAULT = 1, /* taken where a request names none */
@@ -211,7 +227,8 @@ _Static_assert(sizeof(struct protocol_record) == 96, "wire format");
 _Static_assert(sizeof(struct protocol_account) == 112, "wire format");
 _Static_assert(sizeof(struct protocol_nonce) == 28, "wire format");
 _Static_assert(sizeof(struct protocol_reply) == 552, "wire format");
-_Static_assert(sizeof(struct protocol_profile) == 256, "wire format");
+_Static_assert(sizeof(struct protocol_profile) == 356, "wire format");
+_Static_assert(PROTOCOL_PROFILE_LEAST == 256, "wire format");
 _Static_assert(sizeof(struct protocol_device) == 256, "wire format");
 _Static_assert(sizeof(struct protocol_session) == 216, "wire format");
 

@@ -100,6 +100,12 @@ class WithPolkit(Authorization):
         self.assertEqual(table["attest"][0], VERDICT_PROMPT)
         self.assertEqual(self.caller("bob", []).profiles()["keys"][0], VERDICT_NO)
         self.assertEqual(self.caller("carol").profiles()["persist"][0], VERDICT_YES)
+        # and what they come from: root, group, polkit
+        for user, profile, reason in ((0, "owner", 1), ("carol", "persist", 2), ("alice", "keys", 3),
+                                      ("alice", "attest", 3), ("alice", "owner", 3)):
+            group = "" if profile == "owner" else "tpmgate-users"
+            self.assertEqual(self.caller(user).reasons()[profile],
+                             (reason, group, "io.github.tpmgate." + profile))
 
     def test_group_of_the_process_and_not_of_the_database(self):
         self.start(Broker, self.swtpm)
@@ -207,6 +213,8 @@ class WithoutBus(Authorization):
         self.start(Broker, self.swtpm, arguments=["--no-polkit"])
         self.is_let_in(self.caller("carol"))
         self.is_refused(self.caller("alice"))
+        self.assertEqual(self.caller("alice").reasons()["keys"],
+                         (4, "tpmgate-users", "io.github.tpmgate.keys"))
 
     def test_subordinate_uid(self):
         """One user owns 65,536 subordinate uids: quotas by uid would mean nothing."""

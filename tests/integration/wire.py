@@ -21,7 +21,7 @@ VERDICT_NO, VERDICT_YES, VERDICT_PROMPT, VERDICT_FAULTY = range(4)
 REQUEST = struct.Struct("=IHHIIQ128s64s")
 NONCE_PACKET = struct.Struct("=IHHI16s")
 REPLY = struct.Struct("=IHHIIHHIIIQ512s")
-PROFILE_ITEM = struct.Struct("=32sI220s")
+PROFILE_ITEM = struct.Struct("=32sI220sI32s64s")
 DEVICE_ITEM = struct.Struct("=64s108sII76s")
 SESSION_ITEM = struct.Struct("=QqIi128s64s")
 ADOPT_PART = struct.Struct("=6I80s")
@@ -223,9 +223,14 @@ class Caller:
         assert reply.status == OK, reply
         table = {}
         for item in reply.items:
-            name, verdict, summary = PROFILE_ITEM.unpack(item)
+            name, verdict, summary = PROFILE_ITEM.unpack(item)[:3]
             table[text(name)] = (verdict, text(summary))
         return table
+
+    def reasons(self):
+        """Names with what their verdicts come from: (reason, group, action)."""
+        items = [PROFILE_ITEM.unpack(item) for item in self.ask(PROFILES).items]
+        return {text(item[0]): (item[3], text(item[4]), text(item[5])) for item in items}
 
     def records(self):
         """(uid, kind, handle, bytes of an NV index, state, count), and the message."""

@@ -184,6 +184,22 @@ static void test_refusal(void **state)
 	assert_says(2, "over ssh");
 }
 
+static void test_refusal_with_a_reason(void **state)
+{
+	(void)state;
+	keys.verdict = TPMGATE_NO;
+	keys.reason = TPMGATE_REASON_NO_POLKIT;
+	keys.group = "crew";
+	facts.users.exists = false; /* is another group */
+	assert_says(2, "polkit cannot be asked");
+	assert_true(says("sudo gpasswd -a alice crew, then log in again"));
+	keys.reason = TPMGATE_REASON_POLKIT;
+	assert_says(2, "nor polkit allows it");
+	facts.uid = 0;
+	assert_says(2, "nor polkit allows it");
+	assert_false(says("gpasswd"));
+}
+
 static void test_refusal_that_no_group_helps(void **state)
 {
 	(void)state;
@@ -296,6 +312,7 @@ int main(void)
 		cmocka_unit_test_setup(test_missing_tpm, setup),
 		cmocka_unit_test_setup(test_prompt, setup),
 		cmocka_unit_test_setup(test_refusal, setup),
+		cmocka_unit_test_setup(test_refusal_with_a_reason, setup),
 		cmocka_unit_test_setup(test_refusal_that_no_group_helps, setup),
 		cmocka_unit_test_setup(test_faulty_and_unknown_profiles, setup),
 		cmocka_unit_test_setup(test_groups, setup),

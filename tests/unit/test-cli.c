@@ -203,7 +203,8 @@ static void test_lists_are_printed(void **state)
 	assert_has(cli.out_text, "keys       prompt  own \"keys\"\n");
 	assert_int_equal(run_once("profiles --json"), 0);
 	assert_string_equal(cli.out_text,
-		"[{\"name\":\"keys\",\"allowed\":\"prompt\",\"summary\":\"own \\\"keys\\\"\"}]\n");
+		"[{\"name\":\"keys\",\"allowed\":\"prompt\",\"summary\":\"own \\\"keys\\\"\","
+		"\"reason\":null,\"group\":null,\"action\":null}]\n");
 
 	fake_broker_reply(&broker, PROTOCOL_DEVICES, PROTOCOL_OK, "");
 	fake_broker_item(&broker, &device, sizeof device, sizeof device);
@@ -222,6 +223,52 @@ static void test_lists_are_printed(void **state)
 	assert_string_equal(cli.out_text, "[{\"session\":\"18446744073709551615\",\"started\":0,"
 					  "\"uid\":54321,\"pid\":99,\"profiles\":\"\","
 					  "\"device\":\"\"}]\n");
+}
+
+static void test_reasons_are_printed(void **state)
+{
+	static const struct {
+		enum protocol_verdict verdict;
+		enum protocol_reason reason;
+		const char *group;
+		const char *text;
+		const char *json;
+	} rows[] = {
+		{PROTOCOL_VERDICT_YES, PROTOCOL_REASON_ROOT, "crew", "because you are root\n",
+			"\"root\",\"group\":\"crew\",\"action\":\"a.b\"}"},
+		{PROTOCOL_VERDICT_YES, PROTOCOL_REASON_GROUP, "crew",
+			"by a group of yours: it lets in crew\n", "\"group\",\"group\":\"crew\""},
+		{PROTOCOL_VERDICT_YES, PROTOCOL_REASON_POLKIT, "", "polkit allows a.b here\n",
+			"\"polkit\",\"group\":null,\"action\":\"a.b\"}"},
+		{PROTOCOL_VERDICT_PROMPT, PROTOCOL_REASON_POLKIT, "crew",
+			"polkit wants a password for a.b; members of crew are let in\n",
+			"\"polkit\""},
+		{PROTOCOL_VERDICT_NO, PROTOCOL_REASON_POLKIT, "", "does not allow a.b here\n",
+			"\"polkit\""},
+		{PROTOCOL_VERDICT_NO, PROTOCOL_REASON_NO_POLKIT, "crew",
+			"polkit has to allow a.b, and cannot be asked; members of crew are let "
+			"in\n",
+			"\"no-polkit\""},
+		{PROTOCOL_VERDICT_NO, 77, "c\033[1m\"rew", "keys       no      own keys\n",
+			"null,\"group\":\"c [1m\\\"rew\",\"action\":\"a.b\"}"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct protocol_profile profile = {.name = "keys",
+			.verdict = rows[i].verdict,
+			.summary = "own keys",
+			.reason = rows[i].reason,
+			.action = "a.b"};
+
+		snprintf(profile.group, sizeof profile.group, "%s", rows[i].group);
+		fake_broker_reply(&broker, PROTOCOL_PROFILES, PROTOCOL_OK, "");
+		fake_broker_item(&broker, &profile, sizeof profile, sizeof profile);
+		assert_int_equal(run_once("profiles"), 0);
+		assert_has(cli.out_text, rows[i].text);
+		assert_int_equal(run_once("profiles --json"), 0);
+		assert_has(cli.out_text, rows[i].json);
+	}
 }
 
 static void test_no_tpm_ends_with_4(void **state)
@@ -327,6 +374,7 @@ int main(void)
 		TEST(test_refusals_have_exit_codes),
 		TEST(test_options_reach_the_broker),
 		TEST(test_lists_are_printed),
+		TEST(test_reasons_are_printed),
 		TEST(test_no_tpm_ends_with_4),
 		TEST(test_revoke),
 		TEST(test_eventlog_is_copied),

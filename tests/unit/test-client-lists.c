@@ -143,14 +143,17 @@ static void test_profiles_are_listed_whatever_their_size(void **state)
 	struct protocol_profile one = {.name = "basic", .verdict = 1, .summary = "random numbers"};
 	struct protocol_profile two = {.name = "keys", .verdict = 2, .summary = "own\tkeys"};
 	struct protocol_profile three = {.name = "new", .verdict = 77, .summary = ""};
-	static const size_t sizes[] = {sizeof one, sizeof one + 4, 4096};
+	static const size_t sizes[] = {
+		PROTOCOL_PROFILE_LEAST, sizeof one - 1, sizeof one, sizeof one + 4, 4096};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
 		fake_broker_reply(&broker, PROTOCOL_PROFILES, PROTOCOL_OK, "");
-		fake_broker_item(&broker, &one, sizeof one, sizes[i]);
-		fake_broker_item(&broker, &two, sizeof two, sizes[i]);
-		fake_broker_item(&broker, &three, sizeof three, sizes[i]);
+		size_t known = sizes[i] < sizeof one ? sizes[i] : sizeof one;
+
+		fake_broker_item(&broker, &one, known, sizes[i]);
+		fake_broker_item(&broker, &two, known, sizes[i]);
+		fake_broker_item(&broker, &three, known, sizes[i]);
 		assert_int_equal(list_profiles(), 0);
 		assert_int_equal(seen.count, 3);
 		assert_string_equal(seen.text, "[basic 1 random numbers][keys 2 own keys][new 0 ]");
@@ -163,7 +166,7 @@ static void test_items_that_are_too_small_are_an_error(void **state)
 
 	(void)state;
 	fake_broker_reply(&broker, PROTOCOL_PROFILES, PROTOCOL_OK, "");
-	fake_broker_item(&broker, &item, sizeof item - 1, sizeof item - 1);
+	fake_broker_item(&broker, &item, PROTOCOL_PROFILE_LEAST - 1, PROTOCOL_PROFILE_LEAST - 1);
 	assert_int_equal(list_profiles(), TPMGATE_E_PROTOCOL);
 }
 
