@@ -180,6 +180,8 @@ static bool client_request_is_sound(const struct protocol_request *request)
 		      request->type == PROTOCOL_EVENTLOG || request->type == PROTOCOL_ACCOUNT;
 	bool number = request->type == PROTOCOL_REVOKE || request->type == PROTOCOL_FORGET;
 
+	if (request->flags & PROTOCOL_EVERYBODY && request->type != PROTOCOL_SESSIONS)
+		return false;
 	return (open || request->profiles[0] == '\0') && (device || request->device[0] == '\0') &&
 	       (number || request->session == 0);
 }

@@ -1,7 +1,7 @@
 /*
  * PROFILES, DEVICES and SESSIONS: what there is, and what of it is for this caller. None of these
  * ever shows a prompt, whatever the request allows: they are asked by everything that shows a
- * state.
+ * state. Only who asks for everybody's sessions may have to prove that they are an administrator.
  */
 #include "broker/client.h"
 
@@ -188,23 +188,42 @@ static void sessions_add(const struct protocol_session *facts, void *context)
 		g_array_append_vals(filter->items, facts, 1);
 }
 
-static void sessions_on_permitted(struct client *client, enum permit_verdict verdict,
-	const struct permit_item *item, const char *problem)
+static void sessions_reply(struct client *client, bool all)
 {
 	g_autoptr(GArray) items = g_array_new(FALSE, FALSE, sizeof(struct protocol_session));
 	struct sessions_filter filter = {
 		.items = items,
-		.all = verdict == PERMIT_YES,
+		.all = all,
 		.uid = client->identity.peer.uid,
 	};
 
-	(void)item;
-	(void)problem;
 	session_list_each(client->broker->sessions, sessions_add, &filter);
 	client_reply_items(client, items->data, items->len, sizeof(struct protocol_session));
 }
 
+static void sessions_on_permitted(struct client *client, enum permit_verdict verdict,
+	const struct permit_item *item, const char *problem)
+{
+	(void)item;
+	(void)problem;
+	sessions_reply(client, verdict == PERMIT_YES);
+}
+
+static void sessions_on_everybody(struct client *client, enum permit_verdict verdict,
+	const struct permit_item *item, const char *problem)
+{
+	if (verdict == PERMIT_YES)
+		sessions_reply(client, true);
+	else
+		manage_refuse(client, verdict, item, problem);
+}
+
 void facts_sessions(struct client *client)
 {
-	manage_ask(client, false, sessions_on_permitted);
+	uint32_t flags = client->request.flags;
+
+	if (flags & PROTOCOL_EVERYBODY)
+		manage_ask(client, flags & PROTOCOL_INTERACTIVE, sessions_on_everybody);
+	else
+		manage_ask(client, false, sessions_on_permitted);
 }

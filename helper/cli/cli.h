@@ -28,6 +28,7 @@ struct cli {
 	const char *profile_dirs[CLI_PROFILE_DIRS + 1]; /* profiles: ends with NULL */
 	size_t profile_dir_count;
 	const char *user;       /* --for; NULL: not given */
+	bool all;               /* sessions: everybody's */
 	const char *facts_root; /* status: where /sys, /dev and udev's rules are; "": here */
 	char **arguments; /* after the verb: as many as its line in the table says, then NULL */
 };

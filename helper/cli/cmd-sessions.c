@@ -60,8 +60,9 @@ enum cli_exit cmd_sessions(const struct cli *cli)
 	struct tpmgate_message message;
 	int r;
 
-	options.timeout_ms = CLI_FACTS_TIMEOUT_MS;
-	r = lists_read_sessions(&lists, &options, &message);
+	if (!cli->all || !options.interactive) /* or somebody may have to type a password */
+		options.timeout_ms = CLI_FACTS_TIMEOUT_MS;
+	r = lists_read_sessions(&lists, &options, cli->all, &message);
 	if (r == 0 && cli->json) {
 		cmd_sessions_json(&lists, &json, NULL);
 		putchar('\n');

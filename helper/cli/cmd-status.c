@@ -66,7 +66,8 @@ static void status_read(const struct cli *cli, struct status *status)
 	if (status->broker == 0)
 		status->broker = lists_read_profiles(&status->lists, &options, &status->message);
 	if (status->broker == 0)
-		status->broker = lists_read_sessions(&status->lists, &options, &status->message);
+		status->broker =
+			lists_read_sessions(&status->lists, &options, false, &status->message);
 	if (status->broker == 0) {
 		standing_read(&options, &status->standing);
 		status_ask_tpm(cli, &options, status);

@@ -4,6 +4,7 @@
 #include "cli/lists.h"
 
 #include "client/call.h"
+#include "client/client.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -111,10 +112,12 @@ int lists_read_devices(
 	return lists_check(lists, tpmgate_devices(options, each_device, lists, message), message);
 }
 
-int lists_read_sessions(
-	struct lists *lists, const struct tpmgate_options *options, struct tpmgate_message *message)
+int lists_read_sessions(struct lists *lists, const struct tpmgate_options *options, bool everybody,
+	struct tpmgate_message *message)
 {
-	return lists_check(lists, tpmgate_sessions(options, each_session, lists, message), message);
+	int r = client_sessions(options, everybody, each_session, lists, message);
+
+	return lists_check(lists, r, message);
 }
 
 static void lists_free(void *array_pointer, size_t count)

@@ -22,7 +22,8 @@ int lists_read_profiles(struct lists *lists, const struct tpmgate_options *optio
 	struct tpmgate_message *message);
 int lists_read_devices(struct lists *lists, const struct tpmgate_options *options,
 	struct tpmgate_message *message);
-int lists_read_sessions(struct lists *lists, const struct tpmgate_options *options,
+/* EVERYBODY: all sessions or an error, and not only one's own where one may not see others'. */
+int lists_read_sessions(struct lists *lists, const struct tpmgate_options *options, bool everybody,
 	struct tpmgate_message *message);
 
 void lists_done(struct lists *lists); /* accepts a zeroed one */

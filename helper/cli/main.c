@@ -44,10 +44,15 @@ static const struct verb verbs[] = {
 	{"devices", "", 0, 0, true, cmd_devices, "the TPMs of this machine",
 		"Lists the TPMs that the broker serves.\n"},
 	{"sessions", "", 0, 0, true, cmd_sessions, "your open sessions",
-		"Lists your open sessions; as root everybody's.\n"},
+		"Lists your open sessions; as root everybody's.\n"
+		"\n"
+		"      --all               everybody's, for administrators: after a password "
+		"prompt\n"
+		"                          where one is due\n"},
 	{"revoke", "ID", 1, 1, false, cmd_revoke, "end an open session",
 		"Ends the session with this number, which `tpmgate sessions` shows. Its\n"
-		"program gets errors from then on.\n"},
+		"program gets errors from then on. Other users' sessions are for administrators\n"
+		"to end, after a password prompt where one is due.\n"},
 	{"eventlog", "[FILE]", 0, 1, false, cmd_eventlog, "what the firmware measured",
 		"Writes the event log, in which the firmware has noted what it measured into the\n"
 		"PCRs, to FILE or standard output. It is for whom the profile attest is. To read\n"
@@ -93,6 +98,7 @@ enum option_id {
 	OPTION_SOCKET,
 	OPTION_FOR,
 	OPTION_JSON,
+	OPTION_ALL,
 	OPTION_VERSION,
 	OPTION_CHECK,
 	OPTION_EXPLAIN,
@@ -107,6 +113,7 @@ static const struct option options[] = {
 	{"socket", required_argument, NULL, OPTION_SOCKET},
 	{"for", required_argument, NULL, OPTION_FOR},
 	{"json", no_argument, NULL, OPTION_JSON},
+	{"all", no_argument, NULL, OPTION_ALL},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPTION_VERSION},
 	{"check", required_argument, NULL, OPTION_CHECK},
@@ -215,6 +222,9 @@ static bool read_options(int argc, char **argv, const struct verb *verb, struct 
 		case OPTION_JSON:
 			cli->json = true;
 			break;
+		case OPTION_ALL:
+			cli->all = true;
+			break;
 		case OPTION_CHECK:
 			cli->check = optarg;
 			break;
@@ -305,6 +315,10 @@ static enum cli_exit run(int argc, char **argv)
 		cli_fail(CLI_USAGE, cli.check && cli.explain
 					    ? "--check and --explain are two different questions"
 					    : "--profiles-dir is for --explain");
+		return fail_usage(verb);
+	}
+	if (cli.all && verb->run != cmd_sessions) {
+		cli_fail(CLI_USAGE, "--all is for 'sessions'");
 		return fail_usage(verb);
 	}
 	if (cli.user && verb->run != cmd_adopt) {

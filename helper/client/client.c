@@ -231,14 +231,19 @@ int tpmgate_devices(const struct tpmgate_options *options,
 	return 0;
 }
 
-int tpmgate_sessions(const struct tpmgate_options *options,
+int client_sessions(const struct tpmgate_options *options, bool everybody,
 	void (*each)(const struct tpmgate_session *session, void *context), void *context,
 	struct tpmgate_message *message)
 {
 	struct protocol_session item;
+	struct call_question question = {
+		.request = protocol_request_new(PROTOCOL_SESSIONS), .item_size = sizeof item};
 	struct call_reply reply = {.fd = -1};
-	int r = client_list(options, PROTOCOL_SESSIONS, sizeof item, message, &reply);
+	int r;
 
+	if (everybody)
+		question.request.flags |= PROTOCOL_EVERYBODY;
+	r = client_ask(options, &question, message, &reply);
 	if (r < 0)
 		return r;
 	for (uint32_t i = 0; i < reply.header.item_count; i++) {
@@ -261,6 +266,13 @@ int tpmgate_sessions(const struct tpmgate_options *options,
 	}
 	call_reply_done(&reply);
 	return 0;
+}
+
+int tpmgate_sessions(const struct tpmgate_options *options,
+	void (*each)(const struct tpmgate_session *session, void *context), void *context,
+	struct tpmgate_message *message)
+{
+	return client_sessions(options, false, each, context, message);
 }
 
 int tpmgate_revoke(

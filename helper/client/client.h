@@ -5,6 +5,8 @@
 #include "client/call.h"
 #include "client/tpmgate.h"
 
+#include <stdbool.h>
+
 /*
  * Where the broker is looked for with OPTIONS (checked or NULL). *ret_source is who said so:
  * "given" (the options), "environment" or "default".
@@ -22,6 +24,12 @@ int client_ask(const struct tpmgate_options *options, struct call_question *ques
  * what those of an older one do not have is zero.
  */
 void client_item(const struct call_reply *reply, uint32_t index, void *ret_item, size_t item_size);
+
+/* As tpmgate_sessions(). EVERYBODY: all sessions, after a prompt where the options allow it, or an
+ * error. */
+int client_sessions(const struct tpmgate_options *options, bool everybody,
+	void (*each)(const struct tpmgate_session *session, void *context), void *context,
+	struct tpmgate_message *message);
 
 /* The profiles that a session with OPTIONS would ask for. */
 const char *client_profiles(const struct tpmgate_options *options);

@@ -36,7 +36,8 @@ enum protocol_type {
 
 enum protocol_flags {
 	PROTOCOL_INTERACTIVE = 1, /* a password prompt may be shown */
-	PROTOCOL_FLAGS_ALL = PROTOCOL_INTERACTIVE,
+	PROTOCOL_EVERYBODY = 2,   /* SESSIONS: everybody's, or a refusal */
+	PROTOCOL_FLAGS_ALL = PROTOCOL_INTERACTIVE | PROTOCOL_EVERYBODY,
 };
 
 enum protocol_status {

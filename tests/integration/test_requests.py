@@ -1,5 +1,6 @@
 """What people ask of the broker besides sessions: event logs, refusals, what is left."""
 
+import json
 import os
 import signal
 import struct
@@ -8,10 +9,10 @@ from agent import Agent
 from asking import AREA, INDEX, Requests
 from harness import USERS, WORLD, Bus, eventually
 from wire import (ACCOUNT, ADOPT, BAD_REQUEST, CC_CLEAR, CC_CREATE_PRIMARY, DENIED, DEVICES,
-                  ECC_STORAGE_TEMPLATE, EMPTY_PASSWORD, EVENTLOG, FAILED, FORGET, INTERACTIVE,
-                  KIND_NV, KIND_PERSISTENT, LOCKOUT, NO_DEVICE, NO_PROFILE, OK, OWNER, PROFILES,
-                  RECORDS, REFUSALS, REFUSED, REVOKE, SESSIONS, WOULD_PROMPT, Tpm, adopt_part,
-                  command, response_code, start_session, tpm2b)
+                  ECC_STORAGE_TEMPLATE, EMPTY_PASSWORD, EVENTLOG, EVERYBODY, FAILED, FORGET,
+                  INTERACTIVE, KIND_NV, KIND_PERSISTENT, LOCKOUT, NO_DEVICE, NO_PROFILE, OK, OWNER,
+                  PROFILES, RECORDS, REFUSALS, REFUSED, REVOKE, SESSIONS, Tpm, WOULD_PROMPT,
+                  adopt_part, command, get_random, response_code, start_session, tpm2b)
 
 CC_CLEAR_CONTROL, CC_DA_PARAMETERS, CC_CREATE = 0x127, 0x13A, 0x153
 
@@ -160,6 +161,50 @@ class EventLog(Requests):
         result = self.tool("user1", "eventlog")
         self.assertEqual(result.returncode, 3)
         self.assertIn("attest", result.stderr)
+
+
+class Everybody(Requests):
+    """Other users' sessions: for administrators, whom polkit may ask for a password."""
+
+    def answer(self, caller, agent, kind, **fields):
+        """The reply, after the administrator's password was typed."""
+        caller.send_request(kind, **fields)
+        prompt = agent.prompt()
+        self.assertEqual(prompt.action, "io.github.tpmgate.manage")
+        agent.yes(prompt)
+        return caller.finish()
+
+    def test_after_a_prompt(self):
+        self.start(Bus)
+        self.broker()
+        tpm = self.start(lambda: self.caller("carol").open("keys"))
+        alice = self.caller("alice")
+        self.assertEqual(alice.sessions(), [])
+        self.assertEqual(alice.ask(SESSIONS, flags=EVERYBODY).status, WOULD_PROMPT)
+        agent = self.start(Agent, alice)
+        reply = self.answer(alice, agent, SESSIONS, flags=EVERYBODY | INTERACTIVE)
+        self.assertEqual((reply.status, len(reply.items)), (OK, 1), reply)
+        self.assertEqual(agent.next_line().split()[0], "done")
+        reply = self.answer(alice, agent, REVOKE, flags=INTERACTIVE, session=tpm.session)
+        self.assertEqual(reply.status, OK, reply)
+        self.assertEqual(tpm.code(get_random(8)), REFUSED)
+
+    def test_who_may_not(self):
+        self.broker("--no-polkit")
+        tpm = self.start(lambda: self.caller("carol").open("keys"))
+        self.assertEqual(self.ask("alice", SESSIONS, flags=EVERYBODY | INTERACTIVE).status, DENIED)
+        self.assertEqual(len(self.ask(0, SESSIONS, flags=EVERYBODY).items), 1)
+        self.assertEqual(self.ask(0, DEVICES, flags=EVERYBODY).status, BAD_REQUEST)
+        result = self.tool("alice", "sessions", "--all", "--no-interaction")
+        self.assertEqual((result.returncode, result.stdout), (3, ""))
+        self.assertIn("polkit", result.stderr)
+        (session,) = json.loads(self.tool(0, "sessions", "--all", "--json").stdout)
+        self.assertEqual((session["session"], session["uid"]), (str(tpm.session), USERS["carol"]))
+        result = self.tool("alice", "revoke", str(tpm.session))
+        self.assertEqual((result.returncode, result.stdout), (3, ""))
+        result = self.tool(0, "revoke", str(tpm.session))
+        self.assertEqual(result.stdout, f"session {tpm.session} is over\n")
+        self.assertEqual(tpm.code(get_random(8)), REFUSED)
 
 
 class Refusals(Requests):

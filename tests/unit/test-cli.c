@@ -78,6 +78,8 @@ static void test_wrong_usage_ends_with_2(void **state)
 		"forget 4294967295",
 		"forget 1000 --for 1000",
 		"status --for 1000",
+		"status --all",
+		"revoke 1 --all",
 		"revoke 1 --json",
 		"status --profile",
 		"stdio --profile=a,b=c{\x01",
@@ -223,6 +225,22 @@ static void test_lists_are_printed(void **state)
 	assert_string_equal(cli.out_text, "[{\"session\":\"18446744073709551615\",\"started\":0,"
 					  "\"uid\":54321,\"pid\":99,\"profiles\":\"\","
 					  "\"device\":\"\"}]\n");
+}
+
+static void test_sessions_of_everybody(void **state)
+{
+	(void)state;
+	fake_broker_reply(&broker, PROTOCOL_SESSIONS, PROTOCOL_OK, "");
+	assert_int_equal(run_once("sessions"), 0);
+	assert_int_equal(broker.request.flags & PROTOCOL_EVERYBODY, 0);
+	assert_int_equal(run_once("sessions --all"), 0);
+	assert_int_equal(broker.request.flags, PROTOCOL_EVERYBODY | PROTOCOL_INTERACTIVE);
+	assert_int_equal(run_once("sessions --all --json --no-interaction"), 0);
+	assert_int_equal(broker.request.flags, PROTOCOL_EVERYBODY);
+	assert_string_equal(cli.out_text, "[]\n");
+	fake_broker_reply(&broker, PROTOCOL_SESSIONS, PROTOCOL_DENIED, "'manage' is refused");
+	assert_int_equal(run_once("sessions --all"), 3);
+	assert_has(cli.err_text, "'manage' is refused");
 }
 
 static void test_reasons_are_printed(void **state)
@@ -374,6 +392,7 @@ int main(void)
 		TEST(test_refusals_have_exit_codes),
 		TEST(test_options_reach_the_broker),
 		TEST(test_lists_are_printed),
+		TEST(test_sessions_of_everybody),
 		TEST(test_reasons_are_printed),
 		TEST(test_no_tpm_ends_with_4),
 		TEST(test_revoke),

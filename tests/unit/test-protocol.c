@@ -64,7 +64,7 @@ static void test_request_decode_unclean_fields_are_refused(void **state)
 
 	(void)state;
 	bad = good;
-	bad.flags = 2;
+	bad.flags = 4;
 	assert_int_equal(decode(&bad, sizeof bad), PROTOCOL_BAD_REQUEST);
 	bad = good;
 	memset(bad.profiles, 'a', sizeof bad.profiles);
