@@ -1,11 +1,15 @@
 """What is recorded as whose: adopting, forgetting, and how `tpmgate status` tells of it."""
 
 import json
+import os
+import re
+import shutil
 import struct
 
 from agent import Agent
 from asking import AREA, INDEX, OBJECT, Requests
-from harness import CLI, GROUPS, TPMGATE_USERS, USERS, Broker, Bus, eventually, run_as, write_rule
+from harness import (CLI, GROUPS, SOURCE, TPMGATE_USERS, USERS, WORLD, Broker, Bus, eventually, run_as,
+                     write_rule)
 from wire import (ADOPT, BUSY, CC_CLEAR, DENIED, ECC_STORAGE_TEMPLATE, EMPTY_PASSWORD, FAILED,
                   FORGET, INTERACTIVE, KIND_NV, KIND_PERSISTENT, LOCKOUT, NO_DEVICE, OK, OWNER,
                   REFUSED, REVOKE, STATE_OWN, WOULD_PROMPT, adopt_part, command, create_primary,
@@ -228,6 +232,35 @@ class Status(Records):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("tpm2_evictcontrol -C o -c 0x81000123", result.stdout)
         self.assertEqual(self.status(0)[0]["gone_uids"], [])
+
+    def test_names_are_documented(self):
+        """Every member of what --json prints is in the manual."""
+        def names(value):
+            if isinstance(value, list):
+                return set().union(*map(names, value))
+            if isinstance(value, dict):
+                return set(value) | names(list(value.values()))
+            return set()
+
+        root = f"{WORLD}/facts"
+        self.addCleanup(shutil.rmtree, root)
+        for path in ("sys/class/tpm/tpm0", "etc/udev/rules.d"):
+            os.makedirs(f"{root}/{path}")
+        with open(f"{root}/etc/udev/rules.d/1.rules", "w", encoding="utf-8") as file:
+            file.write('KERNEL=="tpm0", MODE="0600"')
+        self.broker("--no-polkit")
+        carol = self.caller("carol")
+        tpm = self.start(lambda: carol.open("keys"))
+        tpm.code(command(CC_CLEAR, [LOCKOUT], EMPTY_PASSWORD))
+        eventually(carol.refusals, "the relay's word")
+        self.assertEqual(self.adopt(self.caller(0), USERS["carol"]).status, OK)
+        facts = json.loads(self.tool("carol", "status", "--json", "--facts-root", root).stdout)
+        for name in ("sessions", "profiles", "devices", "kernel", "rules", "records", "refusals"):
+            self.assertTrue(facts[name], name)
+        with open(SOURCE + "/docs/man/tpmgate.1", encoding="utf-8") as file:
+            manual = file.read().split(".SH JSON", 1)[1].split(".SH EXIT", 1)[0]
+        told = set(re.findall(r"[a-z_]+", manual))
+        self.assertEqual(names(facts) - told, set())
 
     def test_group_tss(self):
         self.broker("--no-polkit")
