@@ -23,7 +23,7 @@
 
 #include <cmocka.h>
 
-static char root[] = "/tmp/test-facts-XXXXXX";
+static char root[32];
 static const char *file_owner;
 static const char *file_group;
 
@@ -56,7 +56,7 @@ struct group *__wrap_getgrgid(gid_t gid)
 static int setup(void **state)
 {
 	(void)state;
-	memcpy(root + sizeof root - 7, "XXXXXX", 6);
+	snprintf(root, sizeof root, "/tmp/test-facts-XXXXXX");
 	file_owner = "root";
 	file_group = "tss";
 	return mkdtemp(root) ? 0 : -1;
@@ -79,7 +79,8 @@ static void put(const char *path, const char *text, mode_t mode)
 	int fd;
 
 	snprintf(full, sizeof full, "%s%s", root, path);
-	for (char *slash = strchr(full + sizeof root, '/'); slash; slash = strchr(slash + 1, '/')) {
+	for (char *slash = strchr(full + strlen(root) + 1, '/'); slash;
+		slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		assert_true(mkdir(full, 0755) == 0 || errno == EEXIST);
 		*slash = '/';
