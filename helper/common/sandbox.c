@@ -27,25 +27,19 @@ int sandbox_close_descriptors(int first)
 	return 0;
 }
 
-static int limit(int resource, rlim_t value)
-{
-	const struct rlimit new_limit = {.rlim_cur = value, .rlim_max = value};
-
-	return setrlimit((__rlimit_resource_t)resource, &new_limit) < 0 ? -errno : 0;
-}
-
 int sandbox_limit(rlim_t descriptors)
 {
-	int r;
+	const struct rlimit none = {.rlim_cur = 0, .rlim_max = 0};
+	const struct rlimit few = {.rlim_cur = descriptors, .rlim_max = descriptors};
 
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return -errno;
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
-	r = limit(RLIMIT_CORE, 0);
-	if (r == 0)
-		r = limit(RLIMIT_NPROC, 0);
-	return r < 0 ? r : limit(RLIMIT_NOFILE, descriptors);
+	if (setrlimit(RLIMIT_CORE, &none) < 0 || setrlimit(RLIMIT_NPROC, &none) < 0 ||
+		setrlimit(RLIMIT_NOFILE, &few) < 0)
+		return -errno;
+	return 0;
 }
 
 /* A struct sandbox is what libseccomp calls a filter context. */
