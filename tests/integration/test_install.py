@@ -45,6 +45,9 @@ class Install(TestCase):
             variables["DRACUT_DIR"] + "/60tpmgate-udev/module-setup.sh",
             variables["INITRAMFS_TOOLS_DIR"] + "/hooks/tpmgate-udev",
             f"{own}/tpmgate.conf",
+            variables["BASH_COMPLETION_DIR"] + "/tpmgate",
+            variables["FISH_COMPLETION_DIR"] + "/tpmgate.fish",
+            variables["ZSH_COMPLETION_DIR"] + "/_tpmgate",
         }
         files |= {f"{own}/profiles.d/{name}.profile" for name in PROFILES}
         files |= {f"{variables[directory]}/{name}.conf" for directory in (
