@@ -290,7 +290,7 @@ class Installed(unittest.TestCase):
         said = system.run("dpkg", "--remove", *OWN)
         self.assertIn("the broker did not say what users keep in the TPM", said)
         kept = {path for path in system.snapshot().keys() - before.keys()
-                if not path.startswith(("/etc/systemd/", "/var/lib/systemd/"))}
+                if not path.startswith(("/etc/systemd/", "/var/lib/systemd/", "/etc/apparmor.d"))}
         self.assertEqual(kept, {"/var/lib/tpmgate", "/var/lib/tpmgate/registry", "/etc/tpmgate",
                                 "/etc/tpmgate/tpmgate.conf"})
         said = system.run("dpkg", "--purge", *OWN)
