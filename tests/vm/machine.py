@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import select
 import shlex
 import shutil
@@ -22,8 +23,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 PACKAGES = ("linux-image-cloud-amd64 initramfs-tools systemd-sysv udev kmod dbus polkitd "
-            "procps libpam-systemd tpm2-tools tpm-udev swtpm openssh-server openssh-client expect "
-            "python3 libglib2.0-0 libseccomp2")
+            "procps libpam-systemd dbus-user-session tpm2-tools tpm-udev swtpm openssh-server "
+            "openssh-client cron expect python3 libseccomp2")
 ROOT_PASSWORD = "right horse"
 USERS = ("alice", "bob", "carol")
 
@@ -82,52 +83,70 @@ def mirror():
                  if line.split()[1:] == ["Debian", "Debian"]), "http://deb.debian.org/debian")
 
 
-class Tree:
-    """The image, kernel and initrd of a suite; made when the cache does not have them.
+class KeptTree:
+    """A tree of a suite that mmdebstrap makes when the cache does not have it.
 
-    They are not made anew for newer packages: for these remove the cache.
+    It is not made anew for newer packages: for these remove the cache.
     """
 
-    def __init__(self, suite, cache):
-        recipe = "\n".join((PACKAGES, AGENT_UNIT, CUSTOMIZE, suite))
-        name = f"{suite}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
-        self.directory = os.path.join(cache, name)
-        self.image = self.directory + "/image"
-        self.kernel = self.directory + "/vmlinuz"
-        self.initrd = self.directory + "/initrd.img"
-        os.makedirs(cache, exist_ok=True)
-        with open(cache + f"/{suite}.lock", "w", encoding="ascii") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not os.path.exists(self.directory):
-                for old in os.listdir(cache):
-                    if old.startswith(suite + "-"):
-                        shutil.rmtree(os.path.join(cache, old))
-                self.make(suite)
+    CACHE = os.environ.get("TPMGATE_VM_CACHE") or os.path.join(HERE, "../../build/vm")
 
-    def make(self, suite):
-        work = self.directory + ".new"
-        shutil.rmtree(work, ignore_errors=True)
-        os.mkdir(work)
-        tree = work + "/tree"
-        with open(work + "/unit", "w", encoding="utf-8") as file:
-            file.write(AGENT_UNIT)
+    def __init__(self, suite, kind, cache, recipe):
+        """KIND names its like, of which the cache keeps one; RECIPE is all that it depends on."""
+        self.suite = suite
+        number = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:12]
+        self.directory = os.path.join(cache, f"{kind}-{number}")
+        os.makedirs(cache, exist_ok=True)
+        with open(cache + f"/{kind}.lock", "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.path.exists(self.directory):
+                return
+            for old in os.listdir(cache):
+                if re.fullmatch(kind + "-([0-9a-f]{12}|new)", old):
+                    shutil.rmtree(os.path.join(cache, old))
+            work = os.path.join(cache, f"{kind}-new")
+            os.mkdir(work)
+            self.make(work)
+            os.rename(work, self.directory)
+
+    def make(self, work):
+        """Puts into the directory WORK what is to be kept."""
+        raise NotImplementedError
+
+    def mmdebstrap(self, work, packages, customize, variables):
+        """WORK/tree with PACKAGES, and CUSTOMIZE run on it as a shell script with VARIABLES."""
         with open(work + "/customize", "w", encoding="utf-8") as file:
-            file.write(CUSTOMIZE)
+            file.write(customize)
         with open(work + "/log", "w", encoding="utf-8") as log:
             made = subprocess.run(
                 ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
-                 "--include=" + ",".join(PACKAGES.split()),
-                 f'--customize-hook=UNIT={work}/unit sh {work}/customize "$1"',
-                 suite, tree, mirror()],
+                 "--include=" + ",".join(packages),
+                 f'--customize-hook=sh {work}/customize "$1"',
+                 self.suite, work + "/tree", mirror()], env=dict(os.environ, **variables),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False)
         if made.returncode:
             with open(work + "/log", encoding="utf-8", errors="replace") as log:
                 raise RuntimeError("mmdebstrap failed:\n" + log.read()[-4000:])
+
+
+class Tree(KeptTree):
+    """The image, kernel and initrd of a suite."""
+
+    def __init__(self, suite, cache):
+        super().__init__(suite, suite, cache, (PACKAGES, AGENT_UNIT, CUSTOMIZE))
+        self.image = self.directory + "/image"
+        self.kernel = self.directory + "/vmlinuz"
+        self.initrd = self.directory + "/initrd.img"
+
+    def make(self, work):
+        tree = work + "/tree"
+        with open(work + "/unit", "w", encoding="utf-8") as file:
+            file.write(AGENT_UNIT)
+        self.mmdebstrap(work, PACKAGES.split(), CUSTOMIZE, {"UNIT": work + "/unit"})
         for name in ("vmlinuz", "initrd.img"):
             shutil.copy(os.path.join(tree, name), work)
         subprocess.run(["mkfs.ext4", "-q", "-d", tree, work + "/image", "2G"], check=True)
         shutil.rmtree(tree)
-        os.rename(work, self.directory)
 
 
 class Result:
@@ -143,26 +162,27 @@ class Result:
 class Machine:
     """One machine, from __init__ (it is up) to stop()."""
 
-    def __init__(self, tree, build, tpm="crb", console=None):
-        """TPM is crb or tis; CONSOLE a file for what the kernel says, None for this terminal."""
+    def __init__(self, tree, packages, tpm="crb", console=None):
+        """Boots TREE, with a directory of PACKAGES at hand in /run/vm/packages.
+
+        TPM is crb or tis; CONSOLE a file for what the kernel says, None for this terminal.
+        """
         self.directory = tempfile.mkdtemp(prefix="tpmgate-vm-")
         self.processes = []
         self.boot = None
         self.buffer = b""
         self.began = time.monotonic()
         try:
-            self._start(tree, build, tpm, console)
+            self._start(tree, packages, tpm, console)
         except BaseException:
             self.stop()
             raise
 
-    def _start(self, tree, build, tpm, console):
-        payload = self.directory + "/payload"
-        self._stage(build, payload)
+    def _start(self, tree, packages, tpm, console):
         with tarfile.open(self.directory + "/payload.tar", "w") as tar:
             for name in ("agent.py", "holder.py"):
                 tar.add(f"{HERE}/{name}", name)
-            tar.add(payload, "payload")
+            tar.add(packages, "packages")
 
         control = self.directory + "/swtpm"
         os.mkdir(self.directory + "/tpm")
@@ -199,24 +219,15 @@ class Machine:
         self.processes.append(subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL"] + argv, **options))
 
-    # What is tested. Another way to install it is another pair of these two.
+    # What is tested.
 
-    @staticmethod
-    def _stage(build, payload):
-        """Puts into the directory PAYLOAD what the guest gets as /run/vm/payload."""
-        subprocess.run(["cmake", "--install", build], check=True, stdout=subprocess.DEVNULL,
-                       env=dict(os.environ, DESTDIR=payload))
+    def install(self, directory="/run/vm/packages", by="apt-get -q -y install"):
+        """All packages but what compilers want."""
+        return self.run(f"DEBIAN_FRONTEND=noninteractive {by} "
+                        f"$(ls {directory}/*.deb | grep -v -e -dev_)", timeout=180)
 
-    def install(self):
-        """What README.md says after `cmake --install`."""
-        self.run("""set -e
-            tar -C /run/vm/payload -c . | tar -C / -x --keep-directory-symlink --no-overwrite-dir
-            systemd-sysusers; systemd-tmpfiles --create; ldconfig
-            udevadm control --reload
-            udevadm trigger --subsystem-match=tpm --subsystem-match=tpmrm
-            udevadm settle
-            systemctl daemon-reload
-            systemctl enable --quiet --now tpmgate.socket""")
+    def apt(self, command):
+        return self.run(f"DEBIAN_FRONTEND=noninteractive apt-get -q -y {command}", timeout=180)
 
     # Commands.
 
@@ -255,8 +266,9 @@ class Machine:
         request = {"timeout": timeout, "input": input}
         if user:
             variables.update(USER=user, LOGNAME=user, HOME=f"/home/{user}")
-            argv = ["setpriv", "--reuid", user, "--regid", user, "--init-groups"] + self._env(
-                variables, argv, clear=True)
+            argv = self._env(variables, argv, clear=True)
+            if not session:  # where everything is the user's anyway
+                argv = ["setpriv", "--reuid", user, "--regid", user, "--init-groups"] + argv
             request["cwd"] = f"/home/{user}"
         else:
             argv = self._env(variables, argv, clear=False)
@@ -294,7 +306,7 @@ class Machine:
         path = f"/run/vm/sessions/{user}-{tty}"
         self.run(f"rm -f {path}; systemd-run --quiet --collect --unit=vm-login-{user} "
                  f"-p PAMName=login -p User={user} -p TTYPath=/dev/{tty} -p StandardInput=tty "
-                 f"-p StandardOutput=journal -p WorkingDirectory=~ "
+                 f"-p StandardOutput=journal -p WorkingDirectory=/home/{user} "
                  f"python3 -B /run/vm/agent.py {path}")
         self.eventually(lambda: self.run(f"test -S {path}", check=False).status == 0,
                         f"{user} is logged in")

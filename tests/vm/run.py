@@ -13,19 +13,19 @@ import time
 import unittest
 
 import scenario
-from machine import HERE, Machine, Tree
+from machine import KeptTree, Machine, Tree
 
 SKIPPED = 77
-PROGRAMS = ("qemu-system-x86_64", "mmdebstrap", "swtpm", "mkfs.ext4", "setpriv", "cmake")
+PROGRAMS = ("qemu-system-x86_64", "mmdebstrap", "swtpm", "mkfs.ext4", "setpriv")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--build", required=True, help="directory of the build to install")
+    parser.add_argument("--packages", required=True,
+                        help="directory of the packages to install, from packages.py")
     parser.add_argument("--suite", default="bookworm", help="Debian's: bookworm or trixie")
     parser.add_argument("--tpm", default="crb", choices=("crb", "tis"))
-    parser.add_argument("--cache", default=os.environ.get("TPMGATE_VM_CACHE") or
-                        os.path.join(HERE, "../../build/vm"), help="where trees are kept")
+    parser.add_argument("--cache", default=KeptTree.CACHE, help="where trees are kept")
     parser.add_argument("--console", help="file for the kernel's messages")
     parser.add_argument("--shell", action="store_true",
                         help="installs tpmgate and leaves you to a root shell; ends with poweroff")
@@ -42,7 +42,7 @@ def main():
     print(f"tree: {time.monotonic() - began:.0f} s", flush=True)
     began = time.monotonic()
     console = None if arguments.shell else arguments.console or os.devnull
-    machine = Machine(tree, arguments.build, arguments.tpm, console)
+    machine = Machine(tree, arguments.packages, arguments.tpm, console)
     try:
         print(f"boot: {time.monotonic() - began:.0f} s", flush=True)
         if arguments.shell:

@@ -6,10 +6,7 @@ does not make) and for USB.
 
 import re
 
-import scenario
 from scenario import Scenario
-
-SYSTEM_RULES = "/usr/lib/udev/rules.d /lib/udev/rules.d"
 
 
 class Udev(Scenario):
@@ -45,33 +42,57 @@ class Udev(Scenario):
         self.assertEqual(self.run_in_guest("id -Gn alice").output, "alice\n")
 
     def test_1_after_tpm_udev(self):
+        """All at once and without a restart, as what follows."""
         self.run_in_guest("dpkg -s tpm-udev")
         self.machine.install()
         self.check_nodes("tss")
         self.check_accounts()
 
-    def test_2_alone(self):
-        """A machine that never had tpm-udev."""
-        self.run_in_guest(f"""set -e
-            systemctl stop tpmgate.socket tpmgate.service
-            find {SYSTEM_RULES} /etc/udev -name '*tpmgate*' -delete
-            dpkg --force-depends --purge tpm-udev 2>&1
-            for name in tss tpmgate; do userdel $name; groupdel -f $name 2>&1 || true; done
-            ! getent group tss
-            udevadm control --reload
-            chown root:root /dev/tpm*; chmod 600 /dev/tpm*
-            udevadm trigger --action=add --subsystem-match=tpm --subsystem-match=tpmrm --settle""")
-        self.assertEqual(self.node("tpmrm0"), "root:root 600")
-        self.machine.install()
+    def test_2_tpm_udev_goes(self):
+        """Its rules go, and ours are as good."""
+        self.purge("tpm-udev")
+        self.renew_nodes()
+        self.check_nodes("root")
+
+    def test_3_alone(self):
+        """A machine that never had either."""
+        self.purge("tpmgate-udev tpmgate")
+        self.run_in_guest("for name in tss tpmgate; do userdel $name; groupdel -f $name 2>&1 || "
+                          "true; done; ! getent group tss")
+        self.renew_nodes()
+        for name in ("tpm0", "tpmrm0"):
+            self.assertEqual(self.node(name), "root:root 600")
+        self.machine.install(by="dpkg --install")  # apt misses tpm-udev
         self.check_nodes("root")
         self.check_accounts()
 
-    def test_3_before_tpm_udev(self):
+    def test_4_before_tpm_udev(self):
         self.run_in_guest("dpkg -i /var/cache/tpmgate-vm/tpm-udev_*.deb && udevadm settle")
         self.check_nodes("tss")
         self.check_accounts()
         # and with the events that a boot has
-        self.run_in_guest("udevadm trigger --action=add --subsystem-match=tpm "
-                          "--subsystem-match=tpmrm --settle")
+        self.renew_nodes()
         self.check_nodes("tss")
-        scenario.installed = False  # others begin with what README.md says
+
+    def test_5_goes_before_tpm_udev(self):
+        """Nothing of theirs is taken along; and back for the scenarios that follow."""
+        self.purge("tpmgate-udev tpmgate")
+        self.run_in_guest("udevadm settle")
+        self.assertEqual(self.node("tpmrm0"), "tss:tss 660")
+        self.renew_nodes()
+        self.assertEqual(self.node("tpm0"), "tss:root 660")
+        self.assertEqual(self.node("tpmrm0"), "tss:tss 660")
+        self.machine.install()
+        self.check_nodes("tss")
+        self.check_accounts()
+
+    def purge(self, packages):
+        # tpm2-tss depends on tpm-udev, which no tool is kept from working by here
+        self.run_in_guest(f"dpkg --force-depends --purge {packages} 2>&1", timeout=120)
+
+    def renew_nodes(self):
+        """As at boot: nodes as the kernel makes them, and the rules that there are."""
+        self.run_in_guest("""set -e
+            chown root:root /dev/tpm*; chmod 600 /dev/tpm*
+            udevadm control --reload
+            udevadm trigger --action=add --subsystem-match=tpm --subsystem-match=tpmrm --settle""")
