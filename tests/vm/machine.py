@@ -180,8 +180,10 @@ class Machine:
 
     def _start(self, tree, packages, tpm, console):
         with tarfile.open(self.directory + "/payload.tar", "w") as tar:
-            for name in ("agent.py", "holder.py"):
+            for name in ("agent.py", "holder.py", "on_node.py"):
                 tar.add(f"{HERE}/{name}", name)
+            for name in ("integration/harness.py", "integration/wire.py", "threats/commands.py"):
+                tar.add(f"{HERE}/../{name}", f"tests/{name}")
             tar.add(packages, "packages")
 
         control = self.directory + "/swtpm"

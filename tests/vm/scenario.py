@@ -1,5 +1,7 @@
 """What scenarios have in common: the machine that they run on, and tpmgate installed."""
 
+import ast
+import os
 import time
 import unittest
 
@@ -83,3 +85,23 @@ class Scenario(unittest.TestCase):
         if len(result.failures) + len(result.errors) > before:
             print(here.run("journalctl -b --no-pager -o short-monotonic -n 60", check=False).output)
         return result
+
+
+def on_node(*groups, timeout=60):
+    """A Scenario with a test for each of on_node.py in the classes GROUPS, to be run there."""
+    with open(os.path.dirname(os.path.abspath(__file__)) + "/on_node.py", encoding="utf-8") as file:
+        classes = {item.name: item for item in ast.parse(file.read()).body
+                   if isinstance(item, ast.ClassDef)}
+
+    def check(self, name):
+        result = self.run_in_guest(f"python3 -B /run/vm/on_node.py {name} 2>&1", timeout=timeout,
+                                   check=False)
+        self.assertEqual(result.status, 0, result)
+
+    tests = {}
+    for group in groups:
+        for item in classes[group].body:
+            if isinstance(item, ast.FunctionDef) and item.name.startswith("test_"):
+                tests[f"test_{group}_{item.name[5:]}"] = (
+                    lambda self, name=f"{group}.{item.name}": check(self, name))
+    return type("OnNode", (Scenario,), tests)
