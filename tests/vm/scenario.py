@@ -27,11 +27,13 @@ class Holder:
         Holder.count += 1
         self.machine = machine
         self.log = f"/run/vm/holders/{Holder.count}"
-        machine.run(f"mkdir -m 1777 -p /run/vm/holders; rm -f {self.log}; "
-                    f"systemd-run --quiet --collect --unit=vm-holder-{Holder.count} --uid={user} "
-                    f"python3 -B /run/vm/holder.py {self.log} '{device}'")
-        machine.eventually(lambda: len(self.lines()) > 1, f"{user} holds a session")
-        self.session = self.lines()[0]
+        self.start = (f"rm -f {self.log}; systemd-run --quiet --collect "
+                      f"--unit=vm-holder-{Holder.count} --uid={user} "
+                      f"python3 -B /run/vm/holder.py {self.log} '{device}'")
+
+    @property
+    def session(self):
+        return self.lines()[0]
 
     def lines(self):
         return self.machine.run(f"cat {self.log}", check=False).output.split("\n")[:-1]
@@ -76,8 +78,14 @@ class Scenario(unittest.TestCase):
     def tearDown(self):
         print(f"({time.monotonic() - self.began:.1f} s) ", end="", flush=True)
 
-    def hold(self, user, device=""):
-        return Holder(here, user, device)
+    def hold(self, *users, device=""):
+        """A Holder for each of USERS, in a list when they are more than one."""
+        holders = [Holder(here, user, device) for user in users]
+        here.run("\n".join(["mkdir -m 1777 -p /run/vm/holders"] +
+                           [holder.start for holder in holders]))
+        for holder in holders:
+            here.eventually(lambda holder=holder: len(holder.lines()) > 1, "it holds a session")
+        return holders if len(users) > 1 else holders[0]
 
     def run(self, result=None):
         before = len(result.failures) + len(result.errors)

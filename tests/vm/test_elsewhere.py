@@ -120,7 +120,7 @@ class Elsewhere(Scenario):
         """Last, because the jobs of setUpClass() run at the next full minute."""
         said = {user: self.machine.eventually(lambda user=user: self.run_in_guest(
             f"grep -s -B 9 '^status' /home/{user}/cron.log", check=False).output,
-            f"{user}'s job has run", 90) for user in ("alice", "carol")}
+            f"{user}'s job has run", 150) for user in ("alice", "carol")}
         self.assertRegex(said["carol"], r"^[0-9a-f]{16}\nstatus 0\n$")
         self.assertRegex(said["alice"], r"\nstatus [1-9]")
         self.assertIn("gpasswd -a alice tpmgate-users", said["alice"])

@@ -8,8 +8,8 @@ PERSIST = {"TPM2TOOLS_TCTI": "tpmgate:profile=keys+persist"}
 PACKAGES = "tpmgate tpmgate-udev tpmgate-rm libtpmgate0 libtss2-tcti-tpmgate0"
 # Accounts stay, as accounts do in Debian; the rest is systemd's and dpkg's own.
 FILES = ("find / -xdev -name '*tpmgate*' -not -path '/proc/*' -not -path '/run/vm/*' "
-         "-not -path '/tmp/*' -not -path '/var/cache/tpmgate-vm*' -not -path '/home/*' "
-         "-not -name 'tpmgate-vm.service'")
+         "-not -path '/tmp/*' -not -path '/var/cache/tpmgate-vm/*' -not -path '/home/*' "
+         "-not -name 'tpmgate-vm*'")
 INDEX = "0x01800010"
 
 

@@ -50,7 +50,7 @@ class Service(Scenario):
 
     def test_killed_and_revoked(self):
         """Twenty sessions of two users in use while the broker is killed: none notices."""
-        holders = [self.hold("carol") for _ in range(10)] + [self.hold("root") for _ in range(10)]
+        holders = self.hold(*["carol"] * 10, *["root"] * 10)
         carol, root = holders[:10], holders[10:]
         before = self.main_pid()
         self.run_in_guest("systemctl kill -s KILL --kill-whom=main tpmgate.service")
@@ -94,7 +94,7 @@ class Service(Scenario):
         self.assertIn(holder.session, self.run_in_guest("tpmgate sessions").output)
 
     def test_stopped(self):
-        holders = [self.hold("carol"), self.hold("carol")]
+        holders = self.hold("carol", "carol")
         self.run_in_guest("systemctl stop tpmgate.service")
         go_on(holders)
         for holder in holders:
