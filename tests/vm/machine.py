@@ -134,8 +134,11 @@ class KeptTree:
 class Tree(KeptTree):
     """The image, kernel and initrd of a suite."""
 
-    def __init__(self, suite, cache):
-        super().__init__(suite, suite, cache, (PACKAGES, AGENT_UNIT, CUSTOMIZE))
+    def __init__(self, suite, cache, kind=None, packages=PACKAGES):
+        """With other PACKAGES it is of another KIND."""
+        self.packages = packages
+        super().__init__(suite, f"{suite}-{kind}" if kind else suite, cache,
+                         (packages, AGENT_UNIT, CUSTOMIZE))
         self.image = self.directory + "/image"
         self.kernel = self.directory + "/vmlinuz"
         self.initrd = self.directory + "/initrd.img"
@@ -144,7 +147,7 @@ class Tree(KeptTree):
         tree = work + "/tree"
         with open(work + "/unit", "w", encoding="utf-8") as file:
             file.write(AGENT_UNIT)
-        self.mmdebstrap(work, PACKAGES.split(), CUSTOMIZE, {"UNIT": work + "/unit"})
+        self.mmdebstrap(work, self.packages.split(), CUSTOMIZE, {"UNIT": work + "/unit"})
         for name in ("vmlinuz", "initrd.img"):
             shutil.copy(os.path.join(tree, name), work)
         subprocess.run(["mkfs.ext4", "-q", "-d", tree, work + "/image", "2G"], check=True)
