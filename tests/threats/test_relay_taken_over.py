@@ -3,11 +3,13 @@
 Its messages are sent by the test; the victims' relays, and the TPM, are real.
 """
 
+import signal
+
 from commands import (CONTEXT_LOAD, CONTEXT_SAVE, SIGN_PROTECTED, primary, sign, with_handle)
-from harness import readable
+from harness import eventually, readable
 from hostile import (CLAIM, CONFIRM, DA_BEGIN, DA_END, FLUSH_BEGIN, GONE, LIMIT, NO, PROFILE, RATE,
                      SESSION_BEGIN, SESSION_END, TURN_END, Hostile, install)
-from relay import SAVES, YES
+from relay import CLOSED, REVOKED, SAVES, YES
 from scenario import Machine, Scenario, done, made
 from wire import KIND_NV, KIND_PERSISTENT, NULL, command, start_session
 
@@ -105,6 +107,34 @@ class Token(TakenOver):
         self.assertEqual(victim.receive()[6:10], bytes(4))
         self.assertEqual(self.account("carol")["charge"], 1)
         self.assertEqual(self.account("user1")["charge"], 0)
+
+    def test_row_31_is_kept_while_its_command_is_on_its_way(self):
+        """Revoked amid its command: whoever had the token at once would read a counter that the
+        command is yet to raise."""
+        session = self.machine.open(PROFILE)
+        victim, hostile = self.victim(), Hostile(session)
+        key = made(victim, primary(NULL, SIGN_PROTECTED, b"right"))
+        self.assertEqual(hostile.ask(DA_BEGIN), YES)
+        victim.send(sign(key, b"right"))
+        hostile.tell(REVOKED)
+        self.assertFalse(readable(victim.socket, 0.5), "it was given to the next")
+        hostile.tell(CLOSED)
+        self.assertEqual(victim.receive()[6:10], bytes(4))
+        self.assertEqual(self.account("carol")["charge"], 1)
+
+    def test_row_31_what_is_told_last(self):
+        """At the end of its session: what a broker that is busy has not read by then counts."""
+        session = self.machine.open(PROFILE)
+        hostile = Hostile(session)
+        relay, = self.machine.broker.relays()
+        broker = self.machine.broker.process
+        broker.send_signal(signal.SIGSTOP)
+        for _ in range(20):
+            hostile.tell(FAILED, argument=COUNTED)
+        hostile.socket.close()
+        eventually(lambda: relay not in self.machine.broker.relays(), "the relay's exit")
+        broker.send_signal(signal.SIGCONT)
+        eventually(lambda: self.account("carol")["charge"] == 20, "the end of what was told")
 
     def test_row_31_failures_are_ones_own(self):
         victim, hostile = self.victim(), self.hostile()
