@@ -260,25 +260,10 @@ void ledger_gone_session(struct ledger_party *party, uint32_t handle)
 		session_remove(tpm, session);
 }
 
-/* Whether a party is about to load the saved session HANDLE. */
-static bool session_is_reserved(const struct ledger_tpm *tpm, uint32_t handle)
-{
-	for (GList *link = tpm->parties.head; link; link = link->next) {
-		const struct ledger_party *party = link->data;
-
-		if (party->reserved_handle != 0 &&
-			session_key(party->reserved_handle) == session_key(handle))
-			return true;
-	}
-	return false;
-}
-
 enum account_answer ledger_flush_session(struct ledger_party *party, uint32_t handle)
 {
 	struct ledger_tpm_session *session = session_find(party->user->tpm, handle);
 
-	if (session_is_reserved(party->user->tpm, handle))
-		return ACCOUNT_NO;
 	/* asked a second time where the first answer came too late */
 	if (!session || session->party || session->ordered != party ||
 		(session->order != LEDGER_ORDER_SENT && session->order != LEDGER_ORDER_DOING))
@@ -381,9 +366,10 @@ bool ledger_saves(struct ledger_party *party, uint32_t count, uint32_t gap)
 	GHashTableIter iter;
 
 	/* no TPM's gap shrinks */
-	gap = gap == 0 ? GAP_MAX : CLAMP(gap, GAP_MIN, GAP_MAX);
-	user->gap = MAX(user->gap, gap);
-	if (count > user->gap / 16 + SAVES_SLACK) /* a relay tells sooner than that */
+	if (gap != 0)
+		user->gap = MAX(user->gap, CLAMP(gap, GAP_MIN, GAP_MAX));
+	/* a relay tells sooner than that */
+	if (count > (user->gap != 0 ? user->gap : GAP_MAX) / 16 + SAVES_SLACK)
 		return false;
 	gap = session_gap(tpm);
 	tpm->saves += saves_counted(user, count, now);

@@ -3,7 +3,8 @@
  * manager's store. Trusts relays with nothing: one that says what it must not is killed.
  *
  *	STARTING --READY--> RUNNING --revoke--> REVOKING --REVOKED--> REVOKED --exit--> (freed)
- *	    | no READY in 5 s: killed              | none in 2 s: killed
+ *	    | no READY in 5 s: killed              | none in 2 s: killed   | no CLOSED in 340 s:
+ *killed
  *
  * The command that the TPM had to do may be done even then: what the session holds for it, it holds
  * until it says CLOSED.
@@ -27,6 +28,7 @@
 
 #define SESSION_READY_MS  5000
 #define SESSION_REVOKE_MS 2000
+#define SESSION_CLOSE_MS  340000 /* longer than any command takes */
 
 enum session_state {
 	SESSION_STARTING = 0,
@@ -247,6 +249,8 @@ static gboolean session_on_timeout(gpointer data)
 	session->timer = 0;
 	session_kill(session, session->state == SESSION_STARTING
 				      ? "it was not ready within 5 seconds"
+			      : session->state == SESSION_REVOKED && session->conversation
+				      ? "it did not close the TPM within 340 seconds"
 				      : "it did not give up the TPM within 2 seconds");
 	return G_SOURCE_REMOVE;
 }
@@ -286,16 +290,18 @@ static void session_on_revoked(struct session *session)
 
 	g_clear_handle_id(&session->timer, g_source_remove);
 	session->state = SESSION_REVOKED;
+	session->timer = g_timeout_add(SESSION_CLOSE_MS, session_on_timeout, session);
 	log_event(LOG_SESSION, G_LOG_LEVEL_MESSAGE, &about, "session has given up the TPM");
-	session_store(session, false);
 	session_release_tpm(session);
 	session_tell_waiters(session);
 }
 
 static void session_on_closed(struct session *session)
 {
+	g_clear_handle_id(&session->timer, g_source_remove);
 	conversation_free(session->conversation);
 	session->conversation = NULL;
+	session_store(session, false);
 }
 
 static void session_hear(struct session *session, const struct account_message *message)
@@ -314,12 +320,16 @@ static void session_hear(struct session *session, const struct account_message *
 			session_on_revoked(session);
 		break;
 	case ACCOUNT_CLOSED:
+		if (session_is_open(session)) /* there was no room for REVOKED */
+			session_on_revoked(session);
 		if (session->state == SESSION_REVOKED)
 			session_on_closed(session);
 		else
 			session_kill(session, "it sent a message out of turn");
 		break;
 	default:
+		if (session->state == SESSION_REVOKED && account_is_question(message->type))
+			break; /* it has no TPM to ask for */
 		if (session->conversation)
 			conversation_hear(session->conversation, message);
 		else if (session->state == SESSION_STARTING)
@@ -344,7 +354,14 @@ static bool session_receive(
 	return false;
 }
 
-/* What it said before it exited counts, but for what it asked: it will do nothing any more. */
+/* What it wanted recorded or charged before it does it: it will not any more. */
+static bool session_asks_ahead(const struct account_message *message)
+{
+	return message->type == ACCOUNT_CLAIM || message->type == ACCOUNT_DROP ||
+	       message->type == ACCOUNT_CHARGE;
+}
+
+/* What it said before it exited counts. */
 static void session_hear_last(struct session *session)
 {
 	struct account_message message;
@@ -352,7 +369,7 @@ static void session_hear_last(struct session *session)
 
 	while (session->state != SESSION_STARTING && !session->killed_because &&
 		session_receive(session, &message, &end))
-		if (!account_is_question(message.type) || message.type == ACCOUNT_CONFIRM)
+		if (!session_asks_ahead(&message))
 			session_hear(session, &message);
 }
 

@@ -74,8 +74,6 @@ void channel_release(struct channel *channel, uint32_t code)
 	channel->released_code = code;
 	if (channel->releasing)
 		channel->releasing(channel->context);
-	if (channel->tpm < 0)
-		return; /* it could not be told, which releases it too */
 	/* Said first: closing the device may wait for a command that runs for minutes. The broker
 	 * hears of every release: it may have the TPM for somebody else. */
 	tell_simply(channel, ACCOUNT_REVOKED);

@@ -50,21 +50,24 @@ static int read_gap(struct pump *pump)
 	return r;
 }
 
-/* How far two context saves may lie apart; 0: no session of this relay was saved yet. */
+/* How far two context saves may lie apart. */
 static uint32_t context_gap(struct pump *pump)
 {
-	if (pump->context_gap == 0 && read_gap(pump) < 0)
-		pump->context_gap = CONTEXT_GAP_USUAL;
-	return pump->context_gap;
+	if (pump->context_gap == 0 && !pump->gap_was_read) {
+		pump->gap_was_read = true;
+		read_gap(pump);
+	}
+	return pump->context_gap != 0 ? pump->context_gap : CONTEXT_GAP_USUAL;
 }
 
+/* One that a broker is too busy to hear is told with the next. */
 static void tell_saves(struct pump *pump)
 {
 	struct account_message message = account_message_new(ACCOUNT_SAVES, pump->saves);
 
 	message.values[0] = pump->context_gap;
-	pump->saves = 0;
-	channel_tell(&pump->channel, &message);
+	if (link_tell(&pump->channel.link, &message) == 0)
+		pump->saves = 0;
 }
 
 /*

@@ -14,7 +14,8 @@ struct pump {
 	uint64_t counted;          /* channel.transacted, as saves were counted last */
 	unsigned sessions;         /* that were there then */
 	uint32_t saves;            /* of sessions' contexts that the broker was not told of */
-	uint32_t context_gap;      /* TPM_PT_CONTEXT_GAP_MAX; 0: not read yet */
+	uint32_t context_gap;      /* TPM_PT_CONTEXT_GAP_MAX; 0: not known */
+	bool gap_was_read;         /* once, whether or not the TPM has told it */
 	uint8_t input[TPM_MESSAGE_MAX];
 	uint8_t output[TPM_MESSAGE_MAX];
 };

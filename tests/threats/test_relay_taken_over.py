@@ -117,7 +117,9 @@ class Token(TakenOver):
         self.assertEqual(hostile.ask(DA_BEGIN), YES)
         victim.send(sign(key, b"right"))
         hostile.tell(REVOKED)
+        hostile.tell(SESSION_BEGIN, serial=2)
         self.assertFalse(readable(victim.socket, 0.5), "it was given to the next")
+        self.assertFalse(readable(hostile.socket, 0), "it is answered, and has no TPM")
         hostile.tell(CLOSED)
         self.assertEqual(victim.receive()[6:10], bytes(4))
         self.assertEqual(self.account("carol")["charge"], 1)
@@ -129,12 +131,15 @@ class Token(TakenOver):
         relay, = self.machine.broker.relays()
         broker = self.machine.broker.process
         broker.send_signal(signal.SIGSTOP)
+        hostile.tell(DA_BEGIN, serial=1)
+        hostile.tell(DA_END)  # withdrawn, as by a client that leaves
         for _ in range(20):
             hostile.tell(FAILED, argument=COUNTED)
         hostile.socket.close()
         eventually(lambda: relay not in self.machine.broker.relays(), "the relay's exit")
         broker.send_signal(signal.SIGCONT)
         eventually(lambda: self.account("carol")["charge"] == 20, "the end of what was told")
+        self.assertNotIn("relay killed", broker.logged())
 
     def test_row_31_failures_are_ones_own(self):
         victim, hostile = self.victim(), self.hostile()

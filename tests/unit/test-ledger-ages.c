@@ -278,6 +278,37 @@ static void test_gap_of_small_tpms(void **state)
 	}
 }
 
+/* Whoever cannot tell says nothing about it. */
+static void test_gap_that_is_not_known(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+
+	(void)state;
+	actor_make(a, HMAC(1));
+	assert_true(ledger_saves(b->party, 1, 255));
+	assert_true(ledger_saves(b->party, 1, 0));
+	assert_true(ledger_saves(b->party, 126, 255));
+	scene_settle();
+	assert_int_equal(a->flushes, 1);
+}
+
+/* While somebody has it loaded, or tries to with what is no context of it. */
+static void test_old_one_is_flushed_while_it_is_asked_for(void **state)
+{
+	struct actor *a = actor_join(ALICE);
+	struct actor *b = actor_join(BOB);
+	struct actor *c = actor_join(CAROL);
+
+	(void)state;
+	actor_make(a, HMAC(1));
+	actor_save(a, HMAC(1));
+	actor_leave(a);
+	actor_saves(b, GAP / 4 * 3 + 4);
+	assert_int_equal(ledger_begin_session(c->party, HMAC(1)), ACCOUNT_YES);
+	assert_int_equal(ledger_flush_session(b->party, HMAC(1)), ACCOUNT_YES);
+}
+
 /* One uid's word does not make all sessions young for ever, nor those of others old. */
 static void test_gap_that_others_know_better(void **state)
 {
@@ -380,6 +411,8 @@ int main(void)
 		TEST(test_saving_and_loading_make_young),
 		TEST(test_ages_do_not_wrap),
 		TEST(test_gap_of_small_tpms),
+		TEST(test_gap_that_is_not_known),
+		TEST(test_old_one_is_flushed_while_it_is_asked_for),
 		TEST(test_gap_that_others_know_better),
 		TEST(test_another_tpm_has_its_own_counter),
 		TEST(test_order_is_given_anew),

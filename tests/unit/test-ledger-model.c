@@ -53,18 +53,6 @@ static void on_granted(struct actor *actor, enum account_held what)
 	is_served(party);
 }
 
-static bool is_about_to_be_loaded(unsigned device, uint32_t handle)
-{
-	for (unsigned i = 0; i < PARTIES; i++) {
-		const struct model_party *party = &model.parties[i];
-
-		if (party->actor && party->device == device && party->reserved &&
-			party->handle != 0 && (party->handle & 0xffffff) == (handle & 0xffffff))
-			return true;
-	}
-	return false;
-}
-
 static void on_flush(struct actor *actor, uint32_t handle)
 {
 	struct model_party *party = model_party_of(actor);
@@ -76,7 +64,7 @@ static void on_flush(struct actor *actor, uint32_t handle)
 	session->sent = true;
 	session->sent_at = model.now;
 	if (model_pick(2) == 0) {
-		bool may = !session->party && !is_about_to_be_loaded(party->device, handle);
+		bool may = !session->party;
 
 		assert_int_equal(
 			ledger_flush_session(actor->party, handle), may ? ACCOUNT_YES : ACCOUNT_NO);

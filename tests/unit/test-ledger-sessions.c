@@ -471,25 +471,6 @@ static void test_session_that_is_being_saved_is_not_lost(void **state)
 	assert_int_equal(count_of(ALICE), 0);
 }
 
-/* Whoever is about to load it would find it gone. */
-static void test_session_that_is_being_loaded_is_not_flushed(void **state)
-{
-	struct actor *a = actor_join(ALICE);
-	struct actor *b = actor_join(BOB);
-
-	(void)state;
-	actor_make(a, HMAC(1));
-	actor_save(a, HMAC(1));
-	actor_leave(a);
-	actor_saves(b, GAP / 4 * 3 + 4);
-	assert_int_equal(b->flush, HMAC(1));
-	a = actor_join(ALICE);
-	assert_int_equal(ledger_begin_session(a->party, POLICY(1)), ACCOUNT_YES);
-	assert_int_equal(ledger_flush_session(b->party, HMAC(1)), ACCOUNT_NO);
-	assert_true(ledger_end_session(a->party, 0));
-	assert_int_equal(ledger_flush_session(b->party, HMAC(1)), ACCOUNT_YES);
-}
-
 /* Of those who were ordered to make room each has lost its order. */
 static void test_lost_orders_are_not_for_ever(void **state)
 {
@@ -545,7 +526,6 @@ int main(void)
 		TEST(test_ending_one_that_is_loaded),
 		TEST(test_old_loaded_one_makes_no_room),
 		TEST(test_session_that_is_being_saved_is_not_lost),
-		TEST(test_session_that_is_being_loaded_is_not_flushed),
 		TEST(test_lost_orders_are_not_for_ever),
 		TEST(test_flush_that_was_begun_outlives_its_party),
 		TEST(test_orders_that_nobody_did),

@@ -490,6 +490,26 @@ static void test_pump_sessions_are_lost_with_the_gap(void **state)
 	assert_null(account_session(&s->pump.account, OWN));
 }
 
+/* What is not known is not told as if it were. */
+static void test_pump_gap_that_is_not_known(void **state)
+{
+	struct scene *s = *state;
+	const struct step steps[] = {
+		tpm(GET_RANDOM, random_bytes()),
+		tpm(TPM_CC_GET_CAPABILITY, response_of(0x1c4)),
+		tpm(GET_RANDOM, random_bytes()), /* it is asked once */
+		leaves(),
+		told_saves(3, 0),
+	};
+
+	scene_on_kernel_node(s);
+	s->pump.context_gap = 0;
+	scene_send(s, get_random());
+	scene_send(s, get_random());
+	PLAY(s, steps);
+	serve(s);
+}
+
 /* The TPM has lost it, which is not to say that it was saved. */
 static void test_pump_session_that_cannot_be_saved_is_gone(void **state)
 {
@@ -570,6 +590,7 @@ int main(void)
 		PUMP_TEST(test_pump_saves_of_a_session_that_ends),
 		PUMP_TEST(test_pump_saves_of_a_revoked_session),
 		PUMP_TEST(test_pump_sessions_are_lost_with_the_gap),
+		PUMP_TEST(test_pump_gap_that_is_not_known),
 		PUMP_TEST(test_pump_session_that_cannot_be_saved_is_gone),
 		PUMP_TEST(test_pump_saves_without_a_session_are_none),
 		PUMP_TEST(test_pump_saves_of_the_client_are_counted),

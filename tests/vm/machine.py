@@ -24,7 +24,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 PACKAGES = ("linux-image-cloud-amd64 initramfs-tools systemd-sysv udev kmod dbus polkitd "
             "procps libpam-systemd dbus-user-session tpm2-tools tpm-udev swtpm openssh-server "
-            "openssh-client cron expect python3 libseccomp2")
+            "openssh-client cron expect python3 libseccomp2 apparmor")
 ROOT_PASSWORD = "right horse"
 USERS = ("alice", "bob", "carol")
 
