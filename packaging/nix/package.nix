@@ -5,6 +5,7 @@
   lib,
   stdenv,
   cmake,
+  gettext,
   ninja,
   pkg-config,
   glib,
@@ -22,6 +23,7 @@ stdenv.mkDerivation {
 
   nativeBuildInputs = [
     cmake
+    gettext
     ninja
     pkg-config
   ];
@@ -36,6 +38,9 @@ stdenv.mkDerivation {
   # kept of the machine is outside.
   cmakeFlags = [
     "-DBUILD_TESTING=OFF"
+    "-DCATALOG_DIR=${placeholder "out"}/lib/systemd/catalog"
+    "-DDRACUT_DIR="
+    "-DINITRAMFS_TOOLS_DIR="
     "-DPOLKIT_ACTION_DIR=${placeholder "out"}/share/polkit-1/actions"
     "-DSYSTEMD_UNIT_DIR=${placeholder "out"}/lib/systemd/system"
     "-DSYSUSERS_DIR=${placeholder "out"}/lib/sysusers.d"

@@ -46,6 +46,7 @@ def expected(libexec, libraries, rules, systemd):
         "broker": {
             "/usr/bin/tpmgate", libexec + "/tpmgate-broker", libexec + "/tpmgate-relay",
             "/usr/lib/tpmgate/tpmgate.conf", "/usr/share/polkit-1/actions/io.github.tpmgate.policy",
+            "/usr/share/icons/hicolor/scalable/apps/io.github.tpmgate.svg",
             "/usr/share/bash-completion/completions/tpmgate",
             "/usr/share/fish/vendor_completions.d/tpmgate.fish",
             "/usr/share/zsh/site-functions/_tpmgate",
@@ -64,7 +65,9 @@ def expected(libexec, libraries, rules, systemd):
     if systemd:
         files["broker"] |= {systemd + "/tpmgate.service", systemd + "/tpmgate.socket",
                             "/usr/lib/sysusers.d/tpmgate.conf", "/usr/lib/tmpfiles.d/tpmgate.conf"}
-        files["udev"] |= {"/usr/lib/sysusers.d/tpmgate-udev.conf",
+        files["broker"] |= {"/usr/lib/systemd/catalog/tpmgate.catalog"}
+        files["udev"] |= {"/usr/lib/dracut/modules.d/60tpmgate-udev/module-setup.sh",
+                          "/usr/lib/sysusers.d/tpmgate-udev.conf",
                           "/usr/lib/tmpfiles.d/tpmgate-udev.conf"}
     return files
 

@@ -146,8 +146,8 @@ class WaitingToBeMade(TestCase):
         tap.hold(None)
         tap.release()
         looking.receive()
-        eventually(lambda: NV_DEFINE_SPACE in tap.codes(start), "the index is made")
-        self.assertEqual(response_code(tap.execute(with_handle(NV_READ_PUBLIC, INDEX))), 0)
+        # tpmgate-rm carries it out no more; of a kernel nobody knows, so it is not free for that
+        self.assertNotIn(NV_DEFINE_SPACE, tap.codes(start))
         self.assertEqual(self.states(carol), {INDEX: DOUBTFUL})
 
     @staticmethod

@@ -69,6 +69,8 @@ in_tree systemctl --quiet mask getty@tty1.service systemd-networkd-wait-online.s
 in_tree systemctl --quiet disable ssh.service
 # An emulated processor is slow enough, and no image outlives its test.
 echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/tpmgate-vm"
+# Nor does a machine start from the initramfs that it would make, which takes minutes.
+echo update_initramfs=no >"$root/etc/initramfs-tools/update-initramfs.conf"
 # For installing it in another order.
 mkdir -p "$root/var/cache/tpmgate-vm"
 cd "$root/var/cache/tpmgate-vm"
