@@ -100,7 +100,7 @@ class Versions(TestCase):
         # the two functions that it gets, and nothing of its dependencies
         expression = (f"({source('packaging/nix/package.nix')}) {{ lib = {{ cleanSource = x: x; "
                       "licenses.bsd2 = 0; platforms.linux = []; }; stdenv.mkDerivation = x: x; "
-                      "cmake = 0; ninja = 0; pkg-config = 0; glib = 0; libseccomp = 0; "
+                      "cmake = 0; gettext = 0; ninja = 0; pkg-config = 0; glib = 0; libseccomp = 0; "
                       "tpm2-tss = 0; udev = 0; }")
         self.assertEqual(output("nix-instantiate", "--eval", "--expr", f"(import {expression}).version",
                                 env=dict(os.environ, HOME=self.directory())),
