@@ -43,16 +43,18 @@
  *   TURN_END       the turn is over; `argument` 1 = the authorization of a hierarchy was wrong, or
  *                  nobody knows, 0 = not
  *   SESSION_END    what became of SESSION_BEGIN: `handle` is loaded here, or 0: nothing came of it
- *   SAVED          the TPM session `handle` was saved by ContextSave: whoever holds the blob has
- * it. `argument` 1 = it is about to be GONE           the TPM session `handle` is no more SAVES the
- * TPM's context counter advanced: `argument` = by so many saves at least; values[0] =
- * TPM_PT_CONTEXT_GAP_MAX, 0: not known. More than a relay counts before it tells make no sense. All
- * that is loaded here was saved anew FAILED         an authorization failed; `argument` is an
- * account_failure ABSENT         the TPM has no NV index or persistent object `handle`: a record of
- * it is stale REFUSED        a command was refused: `argument` = response code; values[0] = command
- * code, 0 for what was no command; values[1] = how many more were refused and not told; `data` =
- * the rule's name STATE          the end of the answer to RESUME: `argument` = enum account_held,
- * as bits
+ *   SAVED          the TPM session `handle` was saved by ContextSave: whoever holds the blob has it
+ *                  now. `argument` 1 = it is about to be
+ *   GONE           the TPM session `handle` is no more
+ *   SAVES          the TPM's context counter advanced: `argument` = by so many saves at least;
+ *                  values[0] = TPM_PT_CONTEXT_GAP_MAX, 0: not known. More than a relay counts
+ *                  before it tells make no sense. All that is loaded here was saved anew
+ *   FAILED         an authorization failed; `argument` is an account_failure
+ *   ABSENT         the TPM has no NV index or persistent object `handle`: a record of it is stale
+ *   REFUSED        a command was refused: `argument` = response code; values[0] = command code, 0
+ *                  for what was no command; values[1] = how many more were refused and not told;
+ *                  `data` = the rule's name
+ *   STATE          the end of the answer to RESUME: `argument` = enum account_held, as bits
  *
  *   orders: broker -> relay
  *   FLUSH          flush the saved TPM session `handle`: it is too old, or one too many. What is
