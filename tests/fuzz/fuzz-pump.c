@@ -63,7 +63,7 @@ static struct {
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_time)
 {
-	if (clock != CLOCK_BOOTTIME)
+	if (clock != CLOCK_BOOTTIME && clock != CLOCK_MONOTONIC)
 		return __real_clock_gettime(clock, ret_time);
 	*ret_time = (struct timespec){
 		.tv_sec = (time_t)(scene.now / SECOND), .tv_nsec = (long)(scene.now % SECOND)};
