@@ -42,13 +42,22 @@ static void end_session(struct strict_broker *broker, uint32_t handle)
 	*slot = handle;
 }
 
-static void lose_session(struct strict_broker *broker, uint32_t handle, bool saved)
+static void lose_session(struct strict_broker *broker, uint32_t handle)
 {
 	uint32_t *slot = handle != 0 ? session_slot(broker, handle) : NULL;
 
-	DEMAND(slot || !saved || broker->resumed);
 	if (slot)
 		*slot = 0;
+}
+
+/* Ahead, so that nothing is lost with a session that ends meanwhile; and when it is done. */
+static void save_session(struct strict_broker *broker, uint32_t handle, bool done)
+{
+	DEMAND(broker->resumed || (handle != 0 && session_slot(broker, handle)));
+	DEMAND(!done || broker->saving == handle);
+	broker->saving = done ? 0 : handle;
+	if (done)
+		lose_session(broker, handle);
 }
 
 static void hear_question(struct strict_broker *broker, const struct account_message *message)
@@ -101,8 +110,17 @@ static void hear_message(struct strict_broker *broker, const struct account_mess
 		end_session(broker, message->handle);
 		break;
 	case ACCOUNT_SAVED:
+		save_session(broker, message->handle, message->argument == 0);
+		break;
 	case ACCOUNT_GONE:
-		lose_session(broker, message->handle, message->type == ACCOUNT_SAVED);
+		lose_session(broker, message->handle);
+		break;
+	case ACCOUNT_REVOKED: /* once more where it crosses with REVOKE */
+		broker->revoked = true;
+		break;
+	case ACCOUNT_CLOSED:
+		DEMAND(broker->revoked && !broker->closed);
+		broker->closed = true;
 		break;
 	case ACCOUNT_STATE:
 		DEMAND(broker->resumed);

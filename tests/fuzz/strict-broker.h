@@ -17,6 +17,9 @@ struct strict_broker {
 	bool session; /* one more TPM session */
 	bool claim;
 	uint32_t claimed;
+	uint32_t saving; /* the session that is about to be saved; 0: none */
+	bool revoked;
+	bool closed;
 	uint32_t sessions[POLICY_SLOTS_MAX]; /* 0: free */
 };
 
