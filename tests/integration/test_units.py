@@ -60,7 +60,7 @@ class Units(TestCase):
             self.assertEqual(table.get(option, harmless), harmless, option)
         self.assertIn("AF_NETLINK", table["RestrictAddressFamilies"].split())
         self.assertEqual(table["KillMode"], "process")
-        self.assertIn("char-tpm", table["DeviceAllow"])
+        self.assertIn("DeviceAllow=char-tpm rw", self.settings(SERVICE))
 
     def test_units_are_understood(self):
         """Where the broker is that the unit names."""
