@@ -122,8 +122,7 @@ static void client_on_permitted(void *context, enum permit_verdict verdict,
 	client->permitted(client, verdict, item, problem);
 }
 
-/* Returns whether the caller is known well enough; if not, it has been refused. */
-static bool client_describe(struct client *client)
+bool client_describe(struct client *client)
 {
 	int r;
 

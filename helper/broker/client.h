@@ -60,6 +60,12 @@ void client_reply_told(struct client *client, const void *items, uint32_t count,
 void client_reply_session(struct client *client, uint64_t session, int fd); /* FD: -1 for none */
 
 /*
+ * Looks at the caller's process, once. Returns whether it is known well enough, and whether it is
+ * sandboxed; if not, it has been refused.
+ */
+bool client_describe(struct client *client);
+
+/*
  * Asks whether the client may have REQUEST, whose `identity` is filled in here. PERMITTED is called
  * once, unless the client is gone before.
  */

@@ -74,18 +74,18 @@ static int identity_find_sandbox(struct identity *identity)
 	const pid_t pid = identity->peer.pid;
 	char text[IDENTITY_PROC_MAX];
 	char *mounts;
+	bool nested;
 	bool known;
 
 	if (sandboxed_by_label(
 		    identity->peer.security_label, identity->sandbox, sizeof identity->sandbox))
 		return 0;
+	if (!identity_read_proc(pid, "status", text, sizeof text) || sandboxed_is_over(text))
+		return IDENTITY_E_UNKNOWN;
+	nested = sandboxed_may_have_mounts(text);
 	if (!identity_read_proc(pid, "cgroup", text, sizeof text))
 		return IDENTITY_E_UNKNOWN;
-	if (sandboxed_by_cgroups(text, identity->sandbox, sizeof identity->sandbox))
-		return 0;
-	if (!identity_read_proc(pid, "status", text, sizeof text))
-		return IDENTITY_E_UNKNOWN;
-	if (!sandboxed_may_have_mounts(text))
+	if (sandboxed_by_cgroups(text, identity->sandbox, sizeof identity->sandbox) || !nested)
 		return 0;
 	mounts = g_malloc(IDENTITY_MOUNTS_MAX);
 	known = identity_read_proc(pid, "mountinfo", mounts, IDENTITY_MOUNTS_MAX);

@@ -117,17 +117,40 @@ static unsigned keyfile_line(const char *bytes, const char *end)
 	return line;
 }
 
+/*
+ * The first character of TEXT that a terminal obeys, or that is drawn over others; NULL: there is
+ * none. Whoever judges a file by what is shown of it must see all.
+ */
+static const char *keyfile_hidden(const char *text, bool lines)
+{
+	for (const char *p = text; *p; p = g_utf8_next_char(p)) {
+		GUnicodeType type = g_unichar_type(g_utf8_get_char(p));
+		bool ends_line = *p == '\n' || (p[0] == '\r' && p[1] == '\n');
+
+		if (*p == '\t' || (lines && ends_line))
+			continue;
+		if (type == G_UNICODE_CONTROL || type == G_UNICODE_FORMAT ||
+			type == G_UNICODE_LINE_SEPARATOR || type == G_UNICODE_PARAGRAPH_SEPARATOR)
+			return p;
+	}
+	return NULL;
+}
+
 struct keyfile *keyfile_new(const char *path, const char *bytes, gsize size, char **ret_problem)
 {
 	struct keyfile *keyfile = g_new0(struct keyfile, 1);
 	g_autoptr(GError) error = NULL;
 	const char *end;
+	const char *hidden;
 
 	keyfile->path = g_strdup(path);
 	keyfile->values = g_key_file_new();
 	keyfile->entries = g_ptr_array_new_with_free_func(keyfile_free_entry);
 	if (!g_utf8_validate_len(bytes, size, &end))
 		keyfile_fault_at(keyfile, keyfile_line(bytes, end), "is not a text in UTF-8");
+	else if ((hidden = keyfile_hidden(bytes, true)) != NULL)
+		keyfile_fault_at(keyfile, keyfile_line(bytes, hidden),
+			"has a character that is not shown, such as an escape");
 	else
 		keyfile_scan(keyfile, bytes);
 	if (!keyfile->problem &&
@@ -175,6 +198,8 @@ char *keyfile_string(struct keyfile *keyfile, const char *section, const char *k
 	value = g_key_file_get_string(keyfile->values, section, key, &error);
 	if (!value)
 		keyfile_fault(keyfile, section, key, "%s", error->message);
+	else if (keyfile_hidden(value, false))
+		keyfile_fault(keyfile, section, key, "%s= has more than one line", key);
 	return value ? g_strstrip(value) : NULL;
 }
 
@@ -193,6 +218,8 @@ char **keyfile_list(struct keyfile *keyfile, const char *section, const char *ke
 	for (size_t i = 0; list[i]; i++)
 		if (g_strstrip(list[i])[0] == '\0')
 			keyfile_fault(keyfile, section, key, "%s= has an empty element", key);
+		else if (keyfile_hidden(list[i], false))
+			keyfile_fault(keyfile, section, key, "%s= has more than one line", key);
 	return list;
 }
 

@@ -66,7 +66,11 @@ void revoke_start(struct client *client)
 	const struct session *session =
 		session_list_find(client->broker->sessions, client->request.session);
 
-	if (session && session_facts(session)->uid == client->identity.peer.uid) {
+	if (!client_describe(client))
+		return;
+	/* a sandboxed program is not its user: what is its own ends as it closes it */
+	if (session && session_facts(session)->uid == client->identity.peer.uid &&
+		client->identity.sandbox[0] == '\0') {
 		revoke_do(client);
 		return;
 	}

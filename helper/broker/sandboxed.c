@@ -100,6 +100,14 @@ bool sandboxed_by_cgroups(const char *cgroups, char *ret_name, size_t size)
 	return false;
 }
 
+bool sandboxed_is_over(const char *status)
+{
+	const char *line = strstr(status, "\nState:\t");
+	char state = line ? line[strlen("\nState:\t")] : 'X';
+
+	return state == 'Z' || state == 'X';
+}
+
 bool sandboxed_may_have_mounts(const char *status)
 {
 	static const char key[] = "\nNSpid:";

@@ -21,6 +21,13 @@ bool sandboxed_by_label(const char *label, char *ret_name, size_t size);
 bool sandboxed_by_cgroups(const char *cgroups, char *ret_name, size_t size);
 
 /*
+ * Whether STATUS, the content of /proc/PID/status, is that of a process whose first thread has
+ * ended: others may go on, and it is shown in no control group. What cannot be read is taken for
+ * one.
+ */
+bool sandboxed_is_over(const char *status);
+
+/*
  * Whether STATUS, the content of /proc/PID/status, is that of a process in a pid namespace below
  * ours, as all of Flatpak's are. What cannot be read is taken for one.
  */

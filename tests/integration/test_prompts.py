@@ -11,7 +11,7 @@ from agent import Agent
 from harness import (BUILD, CLI, PATIENCE, SOCKET, SOURCE, TPMGATE_USERS, USERS, Broker, Bus, Swtpm,
                      TestCase, run_as)
 from logind import Unit, hierarchy, log_in, log_out
-from wire import INTERACTIVE, OK, OPEN, WOULD_PROMPT, Caller, Tpm
+from wire import DENIED, INTERACTIVE, NO_SESSION, OK, OPEN, REVOKE, WOULD_PROMPT, Caller, Tpm
 
 POLICY = BUILD + "/polkit/io.github.tpmgate.policy"
 PREFIX = "io.github.tpmgate."
@@ -201,6 +201,12 @@ class Sandboxed(Asked):
         self.assertEqual(action, "sandboxed")
         self.assertIn("The sandboxed program “org.example.Mail-reader” asks", message)
         self.assertIn("“keys+attest”", message)
+
+    def test_sessions_outside_are_not_its_own(self):
+        session = self.start(Caller, "carol").open("keys")
+        reply = self.sandbox("carol").ask(REVOKE, session=session.session)
+        self.assertIn(reply.status, (WOULD_PROMPT, DENIED, NO_SESSION), reply)
+        session.random()
 
     def test_prompts_name_the_sandbox(self):
         """And not what the program in it calls itself."""

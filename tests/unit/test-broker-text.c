@@ -94,9 +94,10 @@ static void test_text_name_stays_in_its_quotes(void **state)
 /* What looks like the end of the quotation, in whatever language the prompt is. */
 static void test_text_name_has_no_quotation_mark(void **state)
 {
-	static const char *const marks[] = {"\"", "\u201c", "\u201d", "\u201e", "\u201a", "\u2018",
-		"\u2019", "\u00ab", "\u00bb", "\u2039", "\u203a", "\u2e42", "\u301d", "\u301f",
-		"\uff02", "\u2033", "\u02ba", "\u275e", "\u300d", "`", "<", ">", "&"};
+	static const char *const marks[] = {"\"", "\u201c", "\u201d", "\u201e", "\u2057",
+		"\U0001F677", "\u201a", "\u2018", "\u2019", "\u00ab", "\u00bb", "\u2039", "\u203a",
+		"\u2e42", "\u301d", "\u301f", "\uff02", "\u2033", "\u02ba", "\u275e", "\u300d", "`",
+		"<", ">", "&"};
 
 	(void)state;
 	for (size_t i = 0; i < G_N_ELEMENTS(marks); i++) {

@@ -128,6 +128,17 @@ static void test_sandboxed_may_have_mounts(void **state)
 	assert_true(sandboxed_may_have_mounts("Name:\tx\nNSpid:"));
 }
 
+static void test_sandboxed_is_over(void **state)
+{
+	(void)state;
+	assert_false(sandboxed_is_over("Name:\tx\nUmask:\t0022\nState:\tS (sleeping)\n"));
+	assert_false(sandboxed_is_over("Name:\tx\nState:\tR (running)\n"));
+	assert_true(sandboxed_is_over("Name:\tx\nState:\tZ (zombie)\n"));
+	assert_true(sandboxed_is_over("Name:\tx\nState:\tX (dead)\n"));
+	assert_true(sandboxed_is_over("Name:\tx\n"));
+	assert_true(sandboxed_is_over(""));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -135,6 +146,7 @@ int main(void)
 		cmocka_unit_test(test_sandboxed_by_cgroups),
 		cmocka_unit_test(test_sandboxed_by_mounts),
 		cmocka_unit_test(test_sandboxed_may_have_mounts),
+		cmocka_unit_test(test_sandboxed_is_over),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
