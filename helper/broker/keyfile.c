@@ -123,7 +123,7 @@ static unsigned keyfile_line(const char *bytes, const char *end)
  */
 static const char *keyfile_hidden(const char *text, bool lines)
 {
-	for (const char *p = text; *p; p = g_utf8_next_char(p)) {
+	for (const char *p = text; *p; p = g_utf8_find_next_char(p, NULL)) {
 		GUnicodeType type = g_unichar_type(g_utf8_get_char(p));
 		bool ends_line = *p == '\n' || (p[0] == '\r' && p[1] == '\n');
 
