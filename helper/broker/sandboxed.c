@@ -102,10 +102,10 @@ bool sandboxed_by_cgroups(const char *cgroups, char *ret_name, size_t size)
 
 bool sandboxed_is_over(const char *status)
 {
-	const char *line = strstr(status, "\nState:\t");
-	char state = line ? line[strlen("\nState:\t")] : 'X';
+	static const char key[] = "\nState:\t";
+	const char *line = strstr(status, key);
 
-	return state == 'Z' || state == 'X';
+	return !line || line[strlen(key)] == 'Z' || line[strlen(key)] == 'X';
 }
 
 bool sandboxed_may_have_mounts(const char *status)
