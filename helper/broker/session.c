@@ -3,11 +3,10 @@
  * manager's store. Trusts relays with nothing: one that says what it must not is killed.
  *
  *	STARTING --READY--> RUNNING --revoke--> REVOKING --REVOKED--> REVOKED --exit--> (freed)
- *	    | no READY in 5 s: killed              | none in 2 s: killed   | no CLOSED in 340 s:
- *killed
+ *	    | no READY in 5 s: killed              | none in 2 s: killed
  *
  * The command that the TPM had to do may be done even then: what the session holds for it, it holds
- * until it says CLOSED.
+ * until it says CLOSED, or is killed for want of that after 340 s.
  *
  * Every state ends with the relay's exit, which its pidfd tells.
  */
